@@ -1,0 +1,119 @@
+// Package steer decides which access carries the downlink traffic of a
+// multi-access PDU session: the steering modes of TS 23.501 §5.32.8 over the
+// state of the two accesses.
+//
+// It knows no packets: a [Policy] is compiled from a multi-access rule (MAR,
+// TS 29.244 §5.20), an access's availability comes from whoever observes it, and
+// the answer is an [Access].
+//
+// Left out: Smallest Delay, Priority-based and Redundant, the thresholds and the
+// steering mode indicator.
+package steer
+
+// Access is one of the two accesses of a multi-access PDU session
+// (TS 29.244 §8.2.219, access type).
+type Access uint8
+
+// The accesses; the values index arrays of length [NumAccesses].
+const (
+	Access3GPP    Access = 0
+	AccessNon3GPP Access = 1
+	NumAccesses          = 2
+)
+
+// String gives the name that the lab, the API and the logs use.
+func (a Access) String() string {
+	if a == AccessNon3GPP {
+		return "non-3gpp"
+	}
+	return "3gpp"
+}
+
+// Other is the access that a is not.
+func (a Access) Other() Access { return a ^ 1 }
+
+// Functionality is the steering functionality of a MAR (TS 29.244 §8.2.124).
+type Functionality uint8
+
+// Steering functionalities.
+const (
+	ATSSSLL Functionality = 0
+	MPTCP   Functionality = 1
+)
+
+// Mode is the steering mode of a MAR (TS 29.244 §8.2.125).
+type Mode uint8
+
+// Steering modes that this package carries out.
+const (
+	ActiveStandby Mode = 0
+	LoadBalancing Mode = 2
+)
+
+// Priority is the priority of an access in a MAR (TS 29.244 §8.2.127).
+type Priority uint8
+
+// Priorities for Active-Standby.
+const (
+	Active    Priority = 0
+	Standby   Priority = 1
+	NoStandby Priority = 2
+)
+
+// Set is a set of accesses, bit 1<<Access.
+type Set uint8
+
+// SetOf is the set with the given accesses.
+func SetOf(as ...Access) Set {
+	var s Set
+	for _, a := range as {
+		s |= 1 << a
+	}
+	return s
+}
+
+// Has says whether a is in s.
+func (s Set) Has(a Access) bool { return s>>a&1 != 0 }
+
+// Points is the number of points that connections or packet flows are spread
+// over; see [Policy.Choose].
+const Points = 1 << 16
+
+// Policy is a MAR compiled for the packet path. It is immutable once in use.
+type Policy struct {
+	Functionality Functionality
+	Mode          Mode
+	Weight        [NumAccesses]uint8    // percent, LoadBalancing; sums to 100
+	Priority      [NumAccesses]Priority // ActiveStandby
+	Usable        Set                   // accesses whose FAR is there and forwards
+}
+
+// Choose names the access for new data of a connection or packet flow.
+//
+// available holds the accesses that the flow can use now (it has a subflow there,
+// the access answers); accesses outside p.Usable are never chosen. point, in
+// [0, Points), is the flow's fixed place on the line that Load-Balancing cuts by
+// weight: a flow moves only when its access goes or the cut passes over it.
+// ok is false when no access can be used.
+func (p *Policy) Choose(available Set, point uint32) (a Access, ok bool) {
+	switch p.Mode {
+	case LoadBalancing:
+		a = Access3GPP
+		if point >= uint32(p.Weight[Access3GPP])*Points/100 {
+			a = AccessNon3GPP
+		}
+	default:
+		a = Access3GPP
+		if p.Priority[AccessNon3GPP] == Active && p.Priority[Access3GPP] != Active {
+			a = AccessNon3GPP
+		}
+	}
+	available &= p.Usable
+	if available.Has(a) {
+		return a, true
+	}
+	if p.Mode == ActiveStandby && p.Priority[a.Other()] == NoStandby {
+		return a, false
+	}
+	return a.Other(), available.Has(a.Other())
+}
