@@ -1,0 +1,73 @@
+package proxy
+
+import (
+	"time"
+
+	"github.com/braid-upf/braid/atsss/mptcp"
+	"github.com/braid-upf/braid/atsss/steer"
+	"github.com/braid-upf/braid/packet"
+)
+
+// Time is the caller's monotonic clock, in nanoseconds from any fixed point. It
+// never goes back from one call to the next.
+type Time int64
+
+// Session is what the proxy keeps of the PDU session that a packet belongs to.
+// The caller makes one per session, passes it with every packet of that session,
+// and calls [Proxy.EndSession] when it goes.
+type Session struct {
+	ID uint32 // the caller's name for the session, unique among the proxy's live sessions
+
+	// MTU is the longest IP packet, in bytes, that may be sent towards the UE.
+	MTU uint16
+
+	access    [steer.NumAccesses]accessState
+	nextPoint uint32 // place of the next connection on the line of steer.Policy.Choose
+	conns     *Conn  // list of the session's connections
+}
+
+// ToUE is a packet for the UE over one access of a session.
+type ToUE struct {
+	Buf     *packet.Buffer
+	Session *Session
+	Access  steer.Access
+	PDR     uint16 // the downlink PDR last given for the packet's connection
+}
+
+// Out collects what a call sends. The caller empties it between calls; slices keep
+// their capacity. Every Buf belongs to the caller from then on.
+type Out struct {
+	ToUE []ToUE
+	ToN6 []*packet.Buffer
+}
+
+// Reset empties o.
+func (o *Out) Reset() { o.ToUE, o.ToN6 = o.ToUE[:0], o.ToN6[:0] }
+
+// Rule is what a packet's PDR means for the proxy.
+type Rule struct {
+	PDR    uint16        // ID of the downlink PDR of the connection
+	Policy *steer.Policy // of its MAR; functionality MPTCP
+}
+
+// Verdict says what became of a packet given to the proxy.
+type Verdict uint8
+
+// Verdicts.
+const (
+	// NotProxied: not of a proxied connection and not taken; buf is still the
+	// caller's, who forwards it as ordinary traffic.
+	NotProxied Verdict = iota
+	// Taken: the proxy has put buf, or others in its place, into Out or its pool.
+	Taken
+)
+
+// Config is what a proxy is made with.
+type Config struct {
+	Pool *packet.Pool // where emitted packets come from and consumed ones go
+	Keys *mptcp.KeyPool
+	Rand func() uint64 // random numbers for nonces and initial sequence numbers; crypto-strength in production
+}
+
+// TickInterval is how often [Proxy.Tick] wants to be called.
+const TickInterval = 10 * time.Millisecond
