@@ -1,0 +1,399 @@
+package pfcp
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"hash/maphash"
+	"log/slog"
+	"math/rand/v2"
+	"net"
+	"net/netip"
+	"runtime/debug"
+	"sync"
+	"time"
+
+	gopfcp "github.com/wmnsk/go-pfcp"
+	"github.com/wmnsk/go-pfcp/ie"
+	"github.com/wmnsk/go-pfcp/message"
+)
+
+// Port is the UDP port of PFCP requests (TS 29.244 §4.2.2).
+const Port = 8805
+
+// answerLife is how long an answer is kept for a retransmitted request, and the
+// least time before a sequence number is used again towards a peer.
+const answerLife = 15 * time.Second
+
+// maxAnswers bounds the store of answers; beyond it the oldest goes first.
+const maxAnswers = 1 << 14
+
+// ErrTimeout is what [Endpoint.Request] returns when no response came to the
+// request nor to any of its retransmissions: the peer is to be taken as down.
+var ErrTimeout = errors.New("no response")
+
+// Handler answers a request of a peer. It runs on the endpoint's goroutine, one
+// request at a time: it must not call [Endpoint.Request], whose response only
+// that goroutine could take. It owns req. The endpoint sets the response's
+// sequence number; nil means silence.
+type Handler func(peer netip.AddrPort, req message.Message) (resp message.Message)
+
+// Config says where an [Endpoint] listens and how patient it is.
+type Config struct {
+	Addr           netip.AddrPort // local address; port 0 = any free one
+	RetransTimeout time.Duration  // T1: wait before a request is sent again; 0 = 1 s
+	MaxRetrans     int            // N1: how often it is sent again after the first time
+
+	// Malformed, if set, answers a request whose header is sound and whose IEs
+	// are not; why is an [*Error]. Without it such a request meets silence.
+	Malformed func(peer netip.AddrPort, typ uint8, seid uint64, why *Error) message.Message
+
+	// Trace, if set, sees every datagram sent and received. It must not keep the
+	// datagram, and must be quick.
+	Trace func(sent bool, local, peer netip.AddrPort, datagram []byte, at time.Time)
+
+	Log *slog.Logger // nil = none
+}
+
+// Endpoint is one PFCP entity's UDP socket: it matches responses to requests,
+// sends requests again, and answers retransmitted requests of its peers with the
+// answer that they had. Its methods may be called from any goroutine.
+type Endpoint struct {
+	cfg     Config
+	conn    *net.UDPConn
+	handler Handler
+	done    chan struct{} // closed when the receive loop has ended
+
+	mu      sync.Mutex
+	closed  bool
+	nextSeq uint32
+	pending map[transaction]*pendingRequest
+
+	// Of the receive loop alone.
+	seed    maphash.Seed
+	answers map[transaction]answer
+	expiry  []expiringAnswer // oldest first; times rise
+}
+
+// transaction names a request: the peer and the sequence number.
+type transaction struct {
+	peer     netip.AddrPort
+	sequence uint32
+}
+
+type pendingRequest struct {
+	typ      uint8                // of the request
+	response chan message.Message // room for one
+}
+
+// answer is what a request got, and a hash of that request: a peer that restarts
+// begins its sequence numbers anew, and its new request must not get an answer to
+// an old one.
+type answer struct {
+	request  uint64
+	datagram []byte
+	at       time.Time
+}
+
+type expiringAnswer struct {
+	transaction
+	at time.Time
+}
+
+// Listen binds the socket and starts to serve. It turns off go-pfcp's own log.
+func Listen(cfg Config, h Handler) (*Endpoint, error) {
+	gopfcp.DisableLogging()
+	network := "udp"
+	if cfg.Addr.Addr().Is4() {
+		network = "udp4"
+	}
+	conn, err := net.ListenUDP(network, net.UDPAddrFromAddrPort(cfg.Addr))
+	if err != nil {
+		return nil, fmt.Errorf("bind PFCP: %w", err)
+	}
+	if cfg.RetransTimeout <= 0 {
+		cfg.RetransTimeout = time.Second
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	e := &Endpoint{
+		cfg: cfg, conn: conn, handler: h,
+		done: make(chan struct{}),
+		// A random start: a peer still holds the answers to the numbers that an
+		// earlier life of this process used.
+		nextSeq: rand.Uint32N(1 << 24),
+		pending: make(map[transaction]*pendingRequest),
+		seed:    maphash.MakeSeed(),
+		answers: make(map[transaction]answer),
+	}
+	go e.serve()
+	return e, nil
+}
+
+// LocalAddr is the address that the endpoint is bound to.
+func (e *Endpoint) LocalAddr() netip.AddrPort {
+	return unmap(e.conn.LocalAddr().(*net.UDPAddr).AddrPort())
+}
+
+// Close ends the endpoint and waits until its goroutine is gone; requests under
+// way return [net.ErrClosed]. It must not be called by a handler.
+func (e *Endpoint) Close() error {
+	e.mu.Lock()
+	e.closed = true
+	e.mu.Unlock()
+	err := e.conn.Close()
+	<-e.done
+	return err
+}
+
+// Request sends req to peer under a fresh sequence number, again after each
+// RetransTimeout, and returns the response: whatever it says, so the caller looks
+// at its Cause. The error wraps [ErrTimeout], [net.ErrClosed], the context's or
+// the socket's error.
+func (e *Endpoint) Request(ctx context.Context, peer netip.AddrPort, req message.Message) (message.Message, error) {
+	peer = unmap(peer)
+	p := &pendingRequest{typ: req.MessageType(), response: make(chan message.Message, 1)}
+	key, err := e.register(peer, p)
+	if err != nil {
+		return nil, fmt.Errorf("%s to %v: %w", req.MessageTypeName(), peer, err)
+	}
+	defer e.unregister(key)
+
+	req.SetSequenceNumber(key.sequence)
+	datagram, err := marshal(req)
+	if err != nil {
+		return nil, fmt.Errorf("%s to %v: %w", req.MessageTypeName(), peer, err)
+	}
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for sent := 0; ; {
+		select {
+		case resp := <-p.response:
+			return resp, nil
+		case <-ctx.Done():
+			return nil, fmt.Errorf("%s to %v: %w", req.MessageTypeName(), peer, context.Cause(ctx))
+		case <-e.done:
+			return nil, fmt.Errorf("%s to %v: %w", req.MessageTypeName(), peer, net.ErrClosed)
+		case <-timer.C:
+			if sent > e.cfg.MaxRetrans {
+				return nil, fmt.Errorf("%s to %v, sent %d times: %w", req.MessageTypeName(), peer, sent, ErrTimeout)
+			}
+			if err := e.send(peer, datagram); err != nil {
+				return nil, fmt.Errorf("%s to %v: %w", req.MessageTypeName(), peer, err)
+			}
+			sent++
+			timer.Reset(e.cfg.RetransTimeout)
+		}
+	}
+}
+
+// register takes a sequence number. The numbers of all peers come from one
+// 24-bit counter: it would take a million requests a second to meet one again
+// within answerLife. A number that is still under way is passed over.
+func (e *Endpoint) register(peer netip.AddrPort, p *pendingRequest) (transaction, error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.closed {
+		return transaction{}, net.ErrClosed
+	}
+	for {
+		e.nextSeq = (e.nextSeq + 1) & 0xffffff
+		key := transaction{peer, e.nextSeq}
+		if _, taken := e.pending[key]; !taken && key.sequence != 0 {
+			e.pending[key] = p
+			return key, nil
+		}
+	}
+}
+
+func (e *Endpoint) unregister(key transaction) {
+	e.mu.Lock()
+	delete(e.pending, key)
+	e.mu.Unlock()
+}
+
+func (e *Endpoint) send(peer netip.AddrPort, datagram []byte) error {
+	if e.cfg.Trace != nil {
+		e.cfg.Trace(true, e.LocalAddr(), peer, datagram, time.Now())
+	}
+	_, err := e.conn.WriteToUDPAddrPort(datagram, peer)
+	return err
+}
+
+// serve is the receive loop.
+func (e *Endpoint) serve() {
+	defer close(e.done)
+	buf := make([]byte, MaxDatagram+1)
+	for {
+		n, peer, err := e.conn.ReadFromUDPAddrPort(buf)
+		if err != nil {
+			if errors.Is(err, net.ErrClosed) {
+				return
+			}
+			e.cfg.Log.Warn("receive", "err", err)
+			time.Sleep(time.Millisecond) // an error of the socket that stays must not take the core
+			continue
+		}
+		peer = unmap(peer)
+		now := time.Now()
+		if e.cfg.Trace != nil {
+			e.cfg.Trace(false, e.LocalAddr(), peer, buf[:n], now)
+		}
+		if n > MaxDatagram {
+			e.cfg.Log.Warn("datagram too long", "peer", peer, "limit", MaxDatagram)
+			continue
+		}
+		e.receive(peer, append([]byte(nil), buf[:n]...), now)
+	}
+}
+
+// receive handles the messages of one datagram (TS 29.244 §7.2.2: more than one
+// if the follow-on flag says so). Whatever it holds, it does not panic.
+func (e *Endpoint) receive(peer netip.AddrPort, datagram []byte, now time.Time) {
+	defer func() {
+		if r := recover(); r != nil {
+			e.cfg.Log.Error("datagram made the server panic", "peer", peer, "datagram", fmt.Sprintf("%x", datagram), "panic", r, "stack", string(debug.Stack()))
+		}
+	}()
+	e.forget(now)
+	for rest := datagram; len(rest) > 0; {
+		h, err := parseHeader(rest)
+		if err != nil {
+			e.cfg.Log.Warn("malformed datagram", "peer", peer, "err", err)
+			return
+		}
+		if h.version != 1 {
+			e.versionNotSupported(peer, h)
+			return
+		}
+		whole := h.length <= len(rest) && h.length >= h.ies && (h.followOn || h.length == len(rest))
+		b := rest
+		if whole {
+			b = rest[:h.length]
+		}
+		switch {
+		case isRequest(h.typ):
+			e.receiveRequest(peer, b, h, whole, now)
+		case isResponse(h.typ):
+			if whole {
+				e.receiveResponse(peer, b, h)
+			}
+		default: // an unknown message is discarded (TS 29.244 §7.6.4)
+			e.cfg.Log.Debug("unknown message type", "peer", peer, "type", h.typ)
+		}
+		if !whole {
+			return
+		}
+		rest = rest[h.length:]
+	}
+}
+
+// versionNotSupported answers a request of a version that we do not speak
+// (TS 29.244 §7.6.2).
+func (e *Endpoint) versionNotSupported(peer netip.AddrPort, h header) {
+	if !isRequest(h.typ) {
+		return
+	}
+	b, err := marshal(message.NewVersionNotSupportedResponse(h.sequence))
+	if err == nil {
+		err = e.send(peer, b)
+	}
+	if err != nil {
+		e.cfg.Log.Warn("send", "peer", peer, "err", err)
+	}
+}
+
+func (e *Endpoint) receiveRequest(peer netip.AddrPort, b []byte, h header, whole bool, now time.Time) {
+	key := transaction{peer, h.sequence}
+	sum := maphash.Bytes(e.seed, b)
+	if old, ok := e.answers[key]; ok && old.request == sum {
+		if err := e.send(peer, old.datagram); err != nil {
+			e.cfg.Log.Warn("send", "peer", peer, "err", err)
+		}
+		return
+	}
+	resp := e.answer(peer, b, h, whole)
+	if resp == nil {
+		return
+	}
+	resp.SetSequenceNumber(h.sequence)
+	datagram, err := marshal(resp)
+	if err != nil {
+		e.cfg.Log.Error("encode", "peer", peer, "message", resp.MessageTypeName(), "err", err)
+		return
+	}
+	e.remember(key, answer{sum, datagram, now})
+	if err := e.send(peer, datagram); err != nil {
+		e.cfg.Log.Warn("send", "peer", peer, "err", err)
+	}
+}
+
+func (e *Endpoint) answer(peer netip.AddrPort, b []byte, h header, whole bool) message.Message {
+	err := error(&Error{Cause: ie.CauseInvalidLength, Text: fmt.Sprintf("header says %d octets, datagram has %d", h.length, len(b))})
+	if whole {
+		var req message.Message
+		if req, err = parseMessage(b, h); err == nil {
+			return e.handler(peer, req)
+		}
+	}
+	e.cfg.Log.Warn("malformed request", "peer", peer, "type", h.typ, "err", err)
+	var why *Error
+	if e.cfg.Malformed == nil || !errors.As(err, &why) {
+		return nil
+	}
+	return e.cfg.Malformed(peer, h.typ, h.seid, why)
+}
+
+func (e *Endpoint) receiveResponse(peer netip.AddrPort, b []byte, h header) {
+	e.mu.Lock()
+	p := e.pending[transaction{peer, h.sequence}]
+	e.mu.Unlock()
+	if p == nil || h.typ != p.typ+1 && h.typ != message.MsgTypeVersionNotSupportedResponse {
+		e.cfg.Log.Debug("response to no request", "peer", peer, "type", h.typ, "sequence", h.sequence)
+		return
+	}
+	m, err := parseMessage(b, h)
+	if err != nil {
+		e.cfg.Log.Warn("malformed response", "peer", peer, "type", h.typ, "err", err)
+		return
+	}
+	select {
+	case p.response <- m:
+	default: // a second response to the same request
+	}
+}
+
+// remember stores the answer to a request.
+func (e *Endpoint) remember(key transaction, a answer) {
+	if len(e.expiry) >= maxAnswers {
+		e.dropOldest()
+	}
+	e.answers[key] = a
+	e.expiry = append(e.expiry, expiringAnswer{key, a.at})
+}
+
+// forget drops the answers that are too old to serve.
+func (e *Endpoint) forget(now time.Time) {
+	for len(e.expiry) > 0 && now.Sub(e.expiry[0].at) > answerLife {
+		e.dropOldest()
+	}
+}
+
+func (e *Endpoint) dropOldest() {
+	x := e.expiry[0]
+	e.expiry = e.expiry[1:]
+	if e.answers[x.transaction].at.Equal(x.at) { // else a newer request of that number has taken its place
+		delete(e.answers, x.transaction)
+	}
+}
+
+func marshal(m message.Message) ([]byte, error) {
+	b := make([]byte, m.MarshalLen())
+	if len(b) > 4+0xffff {
+		return nil, fmt.Errorf("%d octets do not fit a PFCP message", len(b))
+	}
+	return b, m.MarshalTo(b)
+}
+
+func unmap(a netip.AddrPort) netip.AddrPort { return netip.AddrPortFrom(a.Addr().Unmap(), a.Port()) }
