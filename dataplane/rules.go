@@ -10,11 +10,19 @@ import (
 // built whole by the control side, immutable once installed, and swapped between
 // bursts. Every pointer in it points into the same Rules.
 type Rules struct {
-	SEID     uint64         // UP F-SEID, unique in this UPF
+	SEID     uint64         // UP F-SEID, unique in this UPF; see [Rules.Slot]
 	Uplink   []PDR          // source interface Access, rising precedence value
 	Downlink []PDR          // source interface Core, rising precedence value
 	UEAddrs  []netip.Prefix // every UE address of the session, /32 or IPv6 prefix
 }
+
+// SlotBits is the width of a slot, the number that names a session's home.
+const SlotBits = 12
+
+// Slot is the home of the session: the low [SlotBits] of its SEID. The high
+// SlotBits of every TEID that the UPF chose for the session are its slot too; a
+// TEID that the CP function chose says nothing.
+func (r *Rules) Slot() uint16 { return uint16(r.SEID & (1<<SlotBits - 1)) }
 
 // PDR is a packet detection rule (TS 29.244 §5.2.1, Table 7.5.2.2-1). The one
 // with the lowest precedence value that matches applies.
@@ -39,8 +47,8 @@ type PDR struct {
 type Filter struct {
 	ID          uint32 // SDF filter ID; 0 = none
 	Protocol    uint8  // IP protocol; 0 = any
-	Remote      netip.Prefix
-	Local       netip.Prefix
+	Remote      netip.Prefix // zero = any
+	Local       netip.Prefix // zero = any
 	RemotePorts []PortRange // empty = any
 	LocalPorts  []PortRange
 }
