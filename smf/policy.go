@@ -14,9 +14,6 @@ import (
 	"github.com/braid-upf/braid/atsss/steer"
 )
 
-// Port is the PFCP port (TS 29.244 §6.2.2); an N4 address without a port gets it.
-const Port = 8805
-
 // DefaultHeartbeat is the interval between heartbeat requests when the policy
 // names none.
 const DefaultHeartbeat = 5 * time.Second
@@ -25,7 +22,7 @@ const DefaultHeartbeat = 5 * time.Second
 // [LoadPolicy] and [Policy.Save] read and write it as YAML; a Policy made in Go
 // must pass [Policy.Validate].
 type Policy struct {
-	UPF       netip.AddrPort `yaml:"upf"`       // the UPF's N4 address
+	UPF       netip.AddrPort `yaml:"upf"`       // the UPF's N4 address; a file may leave out the port ([pfcp.Port])
 	Node      netip.Addr     `yaml:"node"`      // our N4 address, and our Node ID
 	Heartbeat time.Duration  `yaml:"heartbeat"` // between our heartbeat requests
 	Sessions  []Session      `yaml:"sessions"`

@@ -15,6 +15,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/braid-upf/braid/atsss/steer"
+	"github.com/braid-upf/braid/pfcp"
 )
 
 // LoadPolicy reads a policy file. Reading is strict: an unknown, double or missing
@@ -276,10 +277,10 @@ func listNames[T ~uint8](names map[T]string) string {
 	return strings.Join(slices.Sorted(maps.Values(names)), ", ")
 }
 
-// ParsePeer reads an N4 address: an IP address, with a port or with [Port].
+// ParsePeer reads an N4 address: an IP address, with a port or with [pfcp.Port].
 func ParsePeer(text string) (netip.AddrPort, error) {
 	if a, err := netip.ParseAddr(text); err == nil && a.Zone() == "" {
-		return netip.AddrPortFrom(a.Unmap(), Port), nil
+		return netip.AddrPortFrom(a.Unmap(), pfcp.Port), nil
 	}
 	ap, err := netip.ParseAddrPort(text)
 	if err != nil || ap.Addr().Zone() != "" || ap.Port() == 0 {
