@@ -45,11 +45,11 @@ type PDR struct {
 // Filter is an SDF filter's flow description (TS 29.212 §5.4.2), turned so that
 // Remote is the data network's side and Local the UE's side in both directions.
 type Filter struct {
-	ID          uint32 // SDF filter ID; 0 = none
-	Protocol    uint8  // IP protocol; 0 = any
+	ID          uint32       // SDF filter ID; 0 = none
+	Protocol    uint8        // IP protocol; 0 = any
 	Remote      netip.Prefix // zero = any
 	Local       netip.Prefix // zero = any
-	RemotePorts []PortRange // empty = any
+	RemotePorts []PortRange  // empty = any
 	LocalPorts  []PortRange
 }
 
