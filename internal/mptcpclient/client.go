@@ -17,7 +17,7 @@ import (
 
 // Client makes connections from a network namespace.
 type Client struct {
-	NetNS string     // name under /run/netns; "" is the caller's own
+	In    Namespace  // where the connections begin
 	Plain bool       // plain TCP, not MPTCP
 	Local netip.Addr // source address; the zero value leaves it to routing
 }
@@ -30,29 +30,29 @@ func (c *Client) Dial(ctx context.Context, addr string) (*net.TCPConn, error) {
 		d.LocalAddr = net.TCPAddrFromAddrPort(netip.AddrPortFrom(c.Local, 0))
 	}
 	var conn net.Conn
-	err := In(c.NetNS, func() error {
+	err := c.In.do(func() error {
 		var err error
 		conn, err = d.DialContext(ctx, "tcp", addr)
 		return err
 	})
 	if err != nil {
-		return nil, fmt.Errorf("connect from %s: %w", c.NetNS, err)
+		return nil, fmt.Errorf("connect: %w", err)
 	}
 	return conn.(*net.TCPConn), nil
 }
 
 // Listen listens for plain TCP in a network namespace.
-func Listen(netns, addr string) (*net.TCPListener, error) {
+func Listen(in Namespace, addr string) (*net.TCPListener, error) {
 	var lc net.ListenConfig
 	lc.SetMultipathTCP(false) // Go listens with MPTCP where it can
 	var l net.Listener
-	err := In(netns, func() error {
+	err := in.do(func() error {
 		var err error
 		l, err = lc.Listen(context.Background(), "tcp", addr)
 		return err
 	})
 	if err != nil {
-		return nil, fmt.Errorf("listen in %s: %w", netns, err)
+		return nil, fmt.Errorf("listen: %w", err)
 	}
 	return l.(*net.TCPListener), nil
 }
@@ -204,12 +204,12 @@ func (c *Client) EchoUDP(addr string, count, size int, timeout time.Duration) (r
 		d.LocalAddr = net.UDPAddrFromAddrPort(netip.AddrPortFrom(c.Local, 0))
 	}
 	var conn net.Conn
-	err = In(c.NetNS, func() error {
+	err = c.In.do(func() error {
 		conn, err = d.Dial("udp", addr)
 		return err
 	})
 	if err != nil {
-		return 0, fmt.Errorf("UDP echo from %s: %w", c.NetNS, err)
+		return 0, fmt.Errorf("UDP echo: %w", err)
 	}
 	defer conn.Close()
 	in := make([]byte, 65536)
@@ -235,9 +235,9 @@ type UDPEcho struct {
 }
 
 // ListenUDPEcho starts the server in a network namespace.
-func ListenUDPEcho(netns, addr string) (*UDPEcho, error) {
+func ListenUDPEcho(in Namespace, addr string) (*UDPEcho, error) {
 	e := &UDPEcho{}
-	err := In(netns, func() error {
+	err := in.do(func() error {
 		c, err := net.ListenPacket("udp", addr)
 		if err != nil {
 			return err
@@ -246,7 +246,7 @@ func ListenUDPEcho(netns, addr string) (*UDPEcho, error) {
 		return nil
 	})
 	if err != nil {
-		return nil, fmt.Errorf("UDP echo in %s: %w", netns, err)
+		return nil, fmt.Errorf("UDP echo server: %w", err)
 	}
 	e.wg.Add(1)
 	go func() {

@@ -6,13 +6,13 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"errors"
-	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -136,25 +136,14 @@ func TestTransferSums(t *testing.T) {
 }
 
 func TestDiagSeesTheServersSide(t *testing.T) {
-	if os.Geteuid() != 0 {
-		if os.Getenv("REQUIRE_E2E") == "1" {
-			t.Fatal("needs root")
-		}
-		t.Skip("needs root")
-	}
-	name := fmt.Sprintf("mptcpclient-test-%d", os.Getpid())
-	if err := bindOwnNetns(name); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { unbindNetns(t, name) })
 	payload := make([]byte, 200_000)
 	url, _ := serve(t, false, payload)
-	d, err := OpenDiag(name)
+	d, err := OpenDiag(nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer d.Close()
-	c := Client{NetNS: name}
+	var c Client
 	tr := c.Get(t.Context(), url+"/")
 	defer tr.Close()
 	if _, err := tr.Wait(); err != nil {
@@ -168,13 +157,38 @@ func TestDiagSeesTheServersSide(t *testing.T) {
 	if _, err := d.Connection(netip.MustParseAddrPort("192.0.2.1:1")); !errors.Is(err, ErrNoSocket) {
 		t.Errorf("unknown remote gave %v", err)
 	}
-	if err := In("no-such-namespace", func() error { return nil }); err == nil {
-		t.Error("a namespace that is not there is no error")
+	live, err := d.Live()
+	if err != nil || !slices.ContainsFunc(live, func(s string) bool { return strings.Contains(s, local.String()) }) {
+		t.Errorf("live sockets %q, %v; want %v among them", live, err, local)
+	}
+}
+
+func TestNamespaceIsWhereSocketsAreMade(t *testing.T) {
+	payload := make([]byte, 1000)
+	url, _ := serve(t, false, payload)
+	refused := errors.New("no such namespace")
+	entered := 0
+	c := Client{In: func(fn func() error) error {
+		entered++
+		if entered > 1 {
+			return refused
+		}
+		return fn()
+	}}
+	first, second := c.Get(t.Context(), url+"/"), (*Transfer)(nil)
+	defer first.Close()
+	if _, err := first.Wait(); err != nil || entered != 1 {
+		t.Errorf("first transfer entered the namespace %d times, %v", entered, err)
+	}
+	second = c.Get(t.Context(), url+"/")
+	defer second.Close()
+	if _, err := second.Wait(); !errors.Is(err, refused) {
+		t.Errorf("a namespace that cannot be entered gave %v", err)
 	}
 }
 
 func TestPingAndUDPOnLoopback(t *testing.T) {
-	e, err := ListenUDPEcho("", "127.0.0.1:0")
+	e, err := ListenUDPEcho(nil, "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}

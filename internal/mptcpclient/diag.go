@@ -3,12 +3,10 @@ package mptcpclient
 import (
 	"errors"
 	"fmt"
+	"net"
 	"net/netip"
-	"os"
-	"path/filepath"
 
 	"github.com/vishvananda/netlink"
-	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
 )
 
@@ -16,18 +14,18 @@ import (
 // (sock_diag(7)): the server's side of a transfer. One goroutine at a time.
 type Diag struct{ h *netlink.Handle }
 
-// OpenDiag opens a Diag in the named network namespace.
-func OpenDiag(name string) (*Diag, error) {
-	f, err := os.Open(filepath.Join(netnsDir, name))
+// OpenDiag opens a Diag in a network namespace.
+func OpenDiag(in Namespace) (*Diag, error) {
+	d := &Diag{}
+	err := in.do(func() error {
+		var err error
+		d.h, err = netlink.NewHandle(unix.NETLINK_INET_DIAG)
+		return err
+	})
 	if err != nil {
 		return nil, fmt.Errorf("socket diagnosis: %w", err)
 	}
-	defer f.Close()
-	h, err := netlink.NewHandleAt(netns.NsHandle(f.Fd()), unix.NETLINK_INET_DIAG)
-	if err != nil {
-		return nil, fmt.Errorf("socket diagnosis in %s: %w", name, err)
-	}
-	return &Diag{h}, nil
+	return d, nil
 }
 
 // ErrNoSocket is the error for a connection that the kernel does not have (yet,
@@ -45,13 +43,48 @@ func (d *Diag) Connection(remote netip.AddrPort) (netlink.TCPInfo, error) {
 		return netlink.TCPInfo{}, fmt.Errorf("socket diagnosis: %w", err)
 	}
 	for _, s := range all {
-		id := &s.InetDiagMsg.ID
-		ip, _ := netip.AddrFromSlice(id.Destination)
-		if ip.Unmap() == remote.Addr() && id.DestinationPort == remote.Port() && s.TCPInfo != nil {
+		if addrPort(s.InetDiagMsg.ID.Destination, s.InetDiagMsg.ID.DestinationPort) == remote && s.TCPInfo != nil {
 			return *s.TCPInfo, nil
 		}
 	}
 	return netlink.TCPInfo{}, fmt.Errorf("%v: %w", remote, ErrNoSocket)
+}
+
+// Live lists the TCP sockets that still have something to do: not those that
+// listen, nor those in TIME_WAIT, which only wait for time to pass.
+func (d *Diag) Live() ([]string, error) {
+	var live []string
+	for _, family := range []uint8{unix.AF_INET, unix.AF_INET6} {
+		all, err := d.h.SocketDiagTCP(family)
+		if err != nil {
+			return nil, fmt.Errorf("socket diagnosis: %w", err)
+		}
+		for _, s := range all {
+			if s.State == netlink.TCP_LISTEN || s.State == netlink.TCP_TIME_WAIT || s.State == netlink.TCP_CLOSE {
+				continue
+			}
+			live = append(live, fmt.Sprintf("%v to %v in state %s",
+				addrPort(s.ID.Source, s.ID.SourcePort), addrPort(s.ID.Destination, s.ID.DestinationPort), stateName(s.State)))
+		}
+	}
+	return live, nil
+}
+
+func stateName(state uint8) string {
+	names := [...]string{
+		netlink.TCP_ESTABLISHED: "ESTABLISHED", netlink.TCP_SYN_SENT: "SYN_SENT", netlink.TCP_SYN_RECV: "SYN_RECV",
+		netlink.TCP_FIN_WAIT1: "FIN_WAIT1", netlink.TCP_FIN_WAIT2: "FIN_WAIT2", netlink.TCP_CLOSE_WAIT: "CLOSE_WAIT",
+		netlink.TCP_LAST_ACK: "LAST_ACK", netlink.TCP_CLOSING: "CLOSING",
+	}
+	if int(state) < len(names) && names[state] != "" {
+		return names[state]
+	}
+	return fmt.Sprint(state)
+}
+
+func addrPort(ip net.IP, port uint16) netip.AddrPort {
+	a, _ := netip.AddrFromSlice(ip)
+	return netip.AddrPortFrom(a.Unmap(), port)
 }
 
 // Close frees the netlink socket.

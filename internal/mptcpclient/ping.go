@@ -26,12 +26,12 @@ func (c *Client) Ping(to netip.Addr, count, size int, timeout time.Duration) (re
 		local = c.Local.String()
 	}
 	var conn net.PacketConn
-	err = In(c.NetNS, func() error {
+	err = c.In.do(func() error {
 		conn, err = net.ListenPacket("ip4:icmp", local)
 		return err
 	})
 	if err != nil {
-		return 0, fmt.Errorf("ping from %s: %w", c.NetNS, err)
+		return 0, fmt.Errorf("ping: %w", err)
 	}
 	defer conn.Close()
 	for i := range count {
