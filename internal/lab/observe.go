@@ -1,0 +1,200 @@
+package lab
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"strconv"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/braid-upf/braid/atsss/steer"
+	"github.com/braid-upf/braid/smf"
+)
+
+// Link sets the impairment of an access, of one direction or both, in place of the
+// one before: what im does not name is off.
+func (l *Lab) Link(a steer.Access, im Impairment) error {
+	var req request
+	if im.Direction != DirectionDown {
+		req.Up = &im
+	}
+	if im.Direction != DirectionUp {
+		req.Down = &im
+	}
+	if err := im.Validate(); err != nil {
+		return fmt.Errorf("access %v: %w", a, err)
+	}
+	if _, err := ask(l.controlSocket(a), req); err != nil {
+		return fmt.Errorf("access %v: %w", a, err)
+	}
+	return nil
+}
+
+// SetTunnel names the UPF's end of an access's uplink, for a lab whose session
+// comes from another SMF than ours.
+func (l *Lab) SetTunnel(a steer.Access, t Tunnel) error {
+	if _, err := ask(l.controlSocket(a), request{Tunnel: &t}); err != nil {
+		return fmt.Errorf("access %v: %w", a, err)
+	}
+	return nil
+}
+
+// AccessStats reads the counters of an access.
+func (l *Lab) AccessStats(a steer.Access) (Stats, error) {
+	s, err := ask(l.controlSocket(a), request{})
+	if err != nil {
+		return s, fmt.Errorf("access %v: %w", a, err)
+	}
+	return s, nil
+}
+
+// MIB reads the protocol counters of a role's namespace: /proc/net/netstat and
+// /proc/net/snmp, group and name joined, as "MPTcpExtMPCapableSYNTX" or
+// "TcpRetransSegs".
+func (l *Lab) MIB(role string) (map[string]uint64, error) {
+	mib := make(map[string]uint64)
+	err := l.InNamespace(role, func() error {
+		for _, file := range []string{"/proc/thread-self/net/netstat", "/proc/thread-self/net/snmp"} {
+			b, err := os.ReadFile(file)
+			if err != nil {
+				return err
+			}
+			if err := parseMIB(string(b), mib); err != nil {
+				return fmt.Errorf("%s: %w", file, err)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("counters of %s: %w", l.Namespace(role), err)
+	}
+	return mib, nil
+}
+
+// parseMIB reads pairs of lines, "Group: name name" and "Group: value value". A
+// negative value (Tcp MaxConn, no limit) is left out.
+func parseMIB(text string, mib map[string]uint64) error {
+	lines := strings.Split(strings.TrimSpace(text), "\n")
+	for i := 0; i+1 < len(lines); i += 2 {
+		names, values := strings.Fields(lines[i]), strings.Fields(lines[i+1])
+		if len(names) == 0 || len(names) != len(values) || names[0] != values[0] {
+			return fmt.Errorf("lines %d and %d do not match", i+1, i+2)
+		}
+		group := strings.TrimSuffix(names[0], ":")
+		for j := 1; j < len(names); j++ {
+			if strings.HasPrefix(values[j], "-") {
+				continue
+			}
+			v, err := strconv.ParseUint(values[j], 10, 64)
+			if err != nil {
+				return fmt.Errorf("%s %s: %w", group, names[j], err)
+			}
+			mib[group+names[j]] = v
+		}
+	}
+	return nil
+}
+
+// SMFState reads what the smf knows of association and sessions; its error is
+// fs.ErrNotExist if the lab runs none.
+func (l *Lab) SMFState() (smf.State, error) { return smf.ReadState(l.path("smf.json")) }
+
+// PID is the process ID of one of the lab's processes: "upf", "smf", "nginx",
+// "access-3gpp", "access-non-3gpp".
+func (l *Lab) PID(name string) (int, error) {
+	p, err := l.process(name)
+	if err != nil {
+		return 0, fmt.Errorf("lab %s: process %s: %w", l.name, name, err)
+	}
+	if !p.alive() {
+		return 0, fmt.Errorf("lab %s: process %s: %w", l.name, name, os.ErrProcessDone)
+	}
+	return p.PID, nil
+}
+
+// PrintStatus writes a table of all that the lab consists of, for a person.
+func (l *Lab) PrintStatus(w io.Writer) error {
+	t := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
+	fmt.Fprintf(t, "lab %s\t%s\n\n", l.name, l.dir)
+	l.printNamespaces(t)
+	if err := l.printProcesses(t); err != nil {
+		return err
+	}
+	l.printAccesses(t)
+	if err := l.printSessions(t); err != nil {
+		return err
+	}
+	return t.Flush()
+}
+
+func (l *Lab) printNamespaces(w io.Writer) {
+	notes := map[string]string{
+		UE:    fmt.Sprintf("ue0 %v, ue1 %v", UEAddr[0], UEAddr[1]),
+		GNB:   fmt.Sprintf("%v", accessPlans[0].n3),
+		N3IWF: fmt.Sprintf("%v", accessPlans[1].n3),
+		UPF:   fmt.Sprintf("N3 %v, N4 %v, N6 %v", UPFN3Addr, UPFN4Addr, upfN6Addr),
+		SMF:   SMFAddr.String(),
+		DN:    fmt.Sprintf("%v, http://%v/", DNAddr, DNAddr),
+	}
+	fmt.Fprint(w, "NAMESPACE\tADDRESSES\n")
+	for _, role := range Roles() {
+		fmt.Fprintf(w, "%s\t%s\n", l.Namespace(role), notes[role])
+	}
+}
+
+func (l *Lab) printProcesses(w io.Writer) error {
+	ps, err := l.processes()
+	if err != nil {
+		return err
+	}
+	fmt.Fprint(w, "\nPROCESS\tPID\tSTATE\n")
+	for _, p := range ps {
+		state := "runs"
+		if !p.alive() {
+			state = "has ended: see " + l.path(p.Name+".log")
+		}
+		fmt.Fprintf(w, "%s\t%d\t%s\n", p.Name, p.PID, state)
+	}
+	return nil
+}
+
+func (l *Lab) printAccesses(w io.Writer) {
+	fmt.Fprint(w, "\nACCESS\tWAY\tPACKETS\tBYTES\tLOST\tQUEUE FULL\tDOWN\tOTHER DROPS\tREORDERED\tDUPLICATED\tIMPAIRMENT\n")
+	for a := range steer.Access(steer.NumAccesses) {
+		s, err := l.AccessStats(a)
+		if err != nil {
+			fmt.Fprintf(w, "%v\t%v\n", a, err)
+			continue
+		}
+		for _, d := range []Direction{DirectionUp, DirectionDown} {
+			c := s.Of(d)
+			fmt.Fprintf(w, "%v\t%v\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%v\n", a, d, c.Packets, c.Bytes, c.Lost, c.QueueFull, c.BlackHole,
+				c.Overflow+c.SendFailed+c.Malformed, c.Reordered, c.Duplicated, c.Impairment)
+		}
+		tunnel := "no uplink tunnel known"
+		if s.Tunnel != nil {
+			tunnel = fmt.Sprintf("uplink tunnel %#x at %v", s.Tunnel.TEID, s.Tunnel.Peer)
+		}
+		fmt.Fprintf(w, "%v\t%s; echo requests %d, error indications %d, end markers %d, unknown TEID %d\n", a, tunnel,
+			s.Echo, s.Errors, s.EndMarkers, s.UnknownTEID)
+	}
+}
+
+func (l *Lab) printSessions(w io.Writer) error {
+	st, err := l.SMFState()
+	if errors.Is(err, fs.ErrNotExist) {
+		fmt.Fprint(w, "\nno session: the lab runs no smf\n")
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(w, "\nASSOCIATION\t%s %s\n", st.Association, st.Error)
+	for _, s := range st.Sessions {
+		fmt.Fprintf(w, "session %s\tUP SEID %s %s\n", s.Name, s.UPSEID, s.Error)
+	}
+	return nil
+}
