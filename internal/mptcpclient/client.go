@@ -77,12 +77,12 @@ func (c *Client) Get(ctx context.Context, url string) *Transfer {
 	return c.start(ctx, http.MethodGet, url, http.NoBody, 0)
 }
 
-// Put starts an upload of size bytes that body holds.
-func (c *Client) Put(ctx context.Context, url string, body io.Reader, size int64) *Transfer {
+// Put starts an upload of size bytes that body holds, and closes body at the end.
+func (c *Client) Put(ctx context.Context, url string, body io.ReadCloser, size int64) *Transfer {
 	return c.start(ctx, http.MethodPut, url, body, size)
 }
 
-func (c *Client) start(ctx context.Context, method, url string, body io.Reader, size int64) *Transfer {
+func (c *Client) start(ctx context.Context, method, url string, body io.ReadCloser, size int64) *Transfer {
 	t := &Transfer{done: make(chan struct{}), start: time.Now()}
 	t.transport = &http.Transport{
 		DialContext: func(ctx context.Context, _, addr string) (net.Conn, error) {
@@ -102,6 +102,7 @@ func (c *Client) start(ctx context.Context, method, url string, body io.Reader, 
 	}
 	go func() {
 		defer close(t.done)
+		defer body.Close()
 		t.sum, t.status, t.err = t.run(ctx, method, url, body, size)
 		t.end = time.Now()
 		if t.err != nil {

@@ -1,6 +1,7 @@
 package mptcpclient
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
@@ -112,7 +113,7 @@ func TestTransferSums(t *testing.T) {
 	if got, err := get.Wait(); err != nil || got != want || get.Bytes() != int64(len(payload)) {
 		t.Errorf("download: sum %s, %d bytes, %v; want %s, %d", got, get.Bytes(), err, want, len(payload))
 	}
-	up := c.Put(t.Context(), url+"/x", strings.NewReader(string(payload)), int64(len(payload)))
+	up := c.Put(t.Context(), url+"/x", io.NopCloser(bytes.NewReader(payload)), int64(len(payload)))
 	defer up.Close()
 	if got, err := up.Wait(); err != nil || got != want || <-put != want {
 		t.Errorf("upload: sum %s, %v; want %s", got, err, want)
