@@ -95,4 +95,3 @@ func (s *SMF) seeRecovery(at time.Time) {
 		s.association = Down
 	}
 }
-

@@ -96,7 +96,7 @@ func (r *policyReader) session(n *yaml.Node, path string) (s Session) {
 			r.sequence(n, path, func(n *yaml.Node, path string) { s.UE = append(s.UE, r.addr(n, path)) })
 		}},
 		{"dnn", true, func(n *yaml.Node, path string) { s.DNN = r.text(n, path) }},
-		{"qfi", true, func(n *yaml.Node, path string) { s.QFI = uint8(r.number(n, path, maxQFI)) }},
+		{"qfi", true, func(n *yaml.Node, path string) { s.QFI = uint8(r.number(n, path, 1, maxQFI)) }},
 		{"steering", true, func(n *yaml.Node, path string) { s.Steering = r.steering(n, path) }},
 		{"accesses", true, func(n *yaml.Node, path string) { s.Accesses = r.accesses(n, path) }},
 	})
@@ -129,8 +129,8 @@ func (r *policyReader) access(n *yaml.Node, path string, a steer.Access) *Access
 	}
 	r.mapping(n, path, []key{
 		{"peer", true, func(n *yaml.Node, path string) { acc.Peer = r.addr(n, path) }},
-		{"teid", true, func(n *yaml.Node, path string) { acc.TEID = uint32(r.number(n, path, 0xffffffff)) }},
-		{"weight", false, func(n *yaml.Node, path string) { acc.Weight = uint8(r.number(n, path, 100)) }},
+		{"teid", true, func(n *yaml.Node, path string) { acc.TEID = uint32(r.number(n, path, 1, 0xffffffff)) }},
+		{"weight", false, func(n *yaml.Node, path string) { acc.Weight = uint8(r.number(n, path, 0, 100)) }},
 		{"priority", false, func(n *yaml.Node, path string) { acc.Priority = choice(r, n, path, priorityNames) }},
 		{"down", false, func(n *yaml.Node, path string) { acc.Down = r.boolean(n, path) }},
 	})
@@ -187,10 +187,10 @@ func (r *policyReader) text(n *yaml.Node, path string) string {
 	return n.Value
 }
 
-func (r *policyReader) number(n *yaml.Node, path string, largest uint64) uint64 {
+func (r *policyReader) number(n *yaml.Node, path string, least, largest uint64) uint64 {
 	v, err := strconv.ParseUint(r.text(n, path), 0, 64)
-	if err != nil || v > largest {
-		r.fail(n, path, "%q: allowed are numbers from 0 to %d (%#x)", n.Value, largest, largest)
+	if err != nil || v < least || v > largest {
+		r.fail(n, path, "%q: allowed are numbers from %d to %d", n.Value, least, largest)
 	}
 	return v
 }
