@@ -32,8 +32,11 @@ func (p *KeyPool) Fill(n int) bool {
 			p.free = append(p.free, KeyPair{k, token, idsn})
 		}
 	}
-	return len(p.free) == p.cap
+	return p.Full()
 }
+
+// Full reports whether the pool needs no filling.
+func (p *KeyPool) Full() bool { return len(p.free) == p.cap }
 
 // Take gives a key that the pool will not give again; ok is false if it is empty.
 // The caller checks that no live connection has the token.

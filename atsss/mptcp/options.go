@@ -116,15 +116,20 @@ func Parse(opts []byte, o *Options) (ok bool) {
 		if n < 2 || n > len(opts) {
 			return false
 		}
-		if opts[0] == Kind && n >= 3 {
-			o.parse(opts[:n])
+		if opts[0] == Kind {
+			o.ParseOption(opts[:n])
 		}
 		opts = opts[n:]
 	}
 	return true
 }
 
-func (o *Options) parse(b []byte) {
+// ParseOption reads one MPTCP option, b from its kind to its end, into o. The caller
+// has emptied o.Present before the first of a segment.
+func (o *Options) ParseOption(b []byte) {
+	if len(b) < 3 {
+		return
+	}
 	subtype := Set(1) << (b[2] >> 4)
 	if o.Present&subtype != 0 {
 		return

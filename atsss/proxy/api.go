@@ -22,8 +22,9 @@ type Session struct {
 	MTU uint16
 
 	access    [steer.NumAccesses]accessState
-	nextPoint uint32 // place of the next connection on the line of steer.Policy.Choose
-	conns     *Conn  // list of the session's connections
+	nextPoint uint32     // place of the next connection on the line of steer.Policy.Choose
+	conns     *Conn      // list of the session's connections
+	guests    []*Subflow // subflows that came over this session to connections of others
 }
 
 // ToUE is a packet for the UE over one access of a session.

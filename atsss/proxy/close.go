@@ -1,0 +1,183 @@
+package proxy
+
+import (
+	"github.com/braid-upf/braid/atsss/mptcp"
+	"github.com/braid-upf/braid/packet"
+)
+
+// finRepeat is how soon a DATA_FIN that the UE repeats on any subflow is worth
+// another FIN.
+const finRepeat = 150 * millisecond
+
+// uplinkDataFIN takes the DATA_FIN that g carries (RFC 8684 §3.3.3). used says that
+// g's buffer is gone already; it reports whether it is now.
+func (p *Proxy) uplinkDataFIN(f *Subflow, g *segment, used bool) bool {
+	c, o := f.conn, &g.opt.mp
+	u := expand(c.up.next, uint32(o.DSN)-uint32(c.idsnA)-1) + int64(o.DataLen) - 1
+	if o.DSN64 {
+		u = c.up.next + int64(o.DSN-uint64(c.idsnA)-1-uint64(c.up.next)) + int64(o.DataLen) - 1
+	}
+	if c.up.fin != none && c.up.fin != u || u < c.up.acked-1 || u < c.up.next || u > c.up.rightEdge+maxAhead {
+		p.count.DropOutOfRange++
+		return false
+	}
+	c.up.fin = u
+	if c.up.acked > u { // the server has it: our DATA_ACK was lost
+		p.ackUE(f, f.ueTSval)
+		return false
+	}
+	if c.up.finSent && p.now-c.up.finTime < finRepeat {
+		return false
+	}
+	c.up.finSent, c.up.finTime = true, p.now
+	buf := g.buf
+	if used {
+		buf = p.pool.Get()
+	} else {
+		g.keepPayload(0, 0)
+	}
+	p.toServer(c, buf, 0, u, packet.FIN, 0, defaultTTL)
+	return true
+}
+
+// uplinkFIN takes the UE's FIN, SSN ssn, of one subflow. With both directions ended it
+// is the subflow's end; before that the UE gives the subflow up (RFC 8684 §3.3.3). The
+// server sees nothing of it.
+func (p *Proxy) uplinkFIN(f *Subflow, ssn int64) {
+	if f.fin == none {
+		f.fin = ssn
+		f.advance()
+	}
+	if f.rcvNext <= f.fin {
+		return // data before it are missing: the UE repeats it
+	}
+	c := f.conn
+	if f.live() {
+		f.state = subflowClosing
+		c.refresh()
+	}
+	flags := uint8(packet.FIN)
+	next := f.next
+	f.finSent = true
+	opt := p.appendDataAck(p.startOptions(f, f.ueTSval), c)
+	p.toUE(f, p.pool.Get(), 0, next, flags, 0, defaultTTL, opt)
+}
+
+// finish ends c after both directions ended: every number that the UE still needs to
+// be told has been sent. Subflows are closed by the UE.
+func (p *Proxy) finish(c *Conn) {
+	if c.finished == 0 {
+		c.finished = p.now
+		p.arm(c, p.now+lingerLife)
+	}
+}
+
+// uplinkReset takes an RST at ssn.
+func (p *Proxy) uplinkReset(f *Subflow, g *segment, ssn int64) {
+	c, o := f.conn, &g.opt.mp
+	fast := o.Present&mptcp.FastClose != 0
+	p.pool.Put(g.buf)
+	if fast && o.FastCloseKey != c.local.Key || ssn < f.rcvNext || ssn > f.rcvNext+max(0, c.up.rightEdge-c.up.acked)+1 {
+		p.count.DropOutOfRange++
+		return
+	}
+	f.state = subflowDead
+	c.refresh()
+	if c.ended() {
+		return
+	}
+	if fast || !c.anyLive() {
+		p.count.ResetByUE++
+		p.resetServer(c)
+		p.close(c)
+		p.arm(c, p.now+lingerLife)
+	}
+}
+
+// fastClose takes an MP_FASTCLOSE on an ACK (RFC 8684 §3.5).
+func (p *Proxy) fastClose(f *Subflow, g *segment) {
+	c := f.conn
+	p.pool.Put(g.buf)
+	if g.opt.mp.FastCloseKey != c.local.Key {
+		p.count.DropOutOfRange++
+		return
+	}
+	p.count.ResetByUE++
+	p.resetServer(c)
+	for _, s := range c.subflows {
+		if s.live() {
+			p.resetUE(s, mptcp.AppendTCPRST(p.scratch[:0], mptcp.ReasonUnspecified))
+		}
+	}
+	p.close(c)
+	p.arm(c, p.now+lingerLife)
+}
+
+// serverReset ends c after the server's RST: the UE's application sees a reset only
+// with MP_FASTCLOSE, which goes on an RST on every subflow and, since an RST counts
+// only at exactly the SN expected (RFC 5961 §3.2), on one ACK too.
+func (p *Proxy) serverReset(c *Conn) {
+	if c.ended() {
+		return // the server answers something late
+	}
+	p.count.ResetByServer++
+	p.fastCloseUE(c)
+	p.close(c)
+	p.arm(c, p.now+lingerLife)
+}
+
+// fastCloseUE tells the UE that the connection is gone.
+func (p *Proxy) fastCloseUE(c *Conn) {
+	option := mptcp.AppendFastClose(p.scratch[:0], c.peer)
+	if s := c.active(); s != nil {
+		p.withOption(s, option, 0)
+	}
+	for _, s := range c.subflows {
+		if s.live() {
+			p.resetUE(s, option)
+		}
+	}
+}
+
+// abort resets both sides of c, which cannot go on.
+func (p *Proxy) abort(c *Conn) {
+	p.resetServer(c)
+	p.fastCloseUE(c)
+	p.close(c)
+	p.arm(c, p.now+lingerLife)
+}
+
+// mpFail takes an MP_FAIL on f (RFC 8684 §3.7): the subflow is reset if there is
+// another, else the connection.
+func (p *Proxy) mpFail(f *Subflow) {
+	c := f.conn
+	f.state = subflowClosing
+	if !c.anyLive() {
+		f.state = subflowEstablished
+		p.count.FallbackLate++
+		p.abort(c)
+		return
+	}
+	p.resetUE(f, mptcp.AppendTCPRST(p.scratch[:0], mptcp.ReasonMiddlebox))
+	c.refresh()
+}
+
+// uplinkClosed takes a packet of the UE for a connection that was reset: an RST goes
+// back so that the UE ends it too, unless it is one itself.
+func (p *Proxy) uplinkClosed(f *Subflow, g *segment) {
+	p.count.DropStale++
+	c := f.conn
+	if g.flags&packet.RST == 0 && f.index < uint8(len(c.subflows)) {
+		option := mptcp.AppendFastClose(p.scratch[:0], c.peer)
+		opt := append(p.options[:0], option...)
+		h := &p.shape
+		*h = shape{
+			src: f.key.srv, dst: f.key.ue, srcPort: f.key.srvPort, dstPort: f.key.uePort, v6: c.v6, ttl: defaultTTL,
+			sn: g.tcp.AckSN(), ack: g.tcp.SN() + uint32(len(g.payload)), flags: packet.RST | packet.ACK, options: opt,
+		}
+		buf := p.pool.Get()
+		h.write(buf, 0)
+		p.out.ToUE = append(p.out.ToUE, ToUE{Buf: buf, Session: f.session, Access: f.access, PDR: f.pdr})
+	}
+	p.pool.Put(g.buf)
+}

@@ -1,0 +1,69 @@
+package proxy
+
+// Counters count what the proxy saw and did since it was made. They only grow.
+type Counters struct {
+	Connections     uint64 // taken with MP_CAPABLE
+	Established     uint64 // third ACK seen
+	Subflows        uint64 // joins established
+	FallbackSYN     uint64 // MP_CAPABLE of a version or form that we do not speak, stripped
+	FallbackKeys    uint64 // no key was left
+	FallbackACK     uint64 // third ACK without MP_CAPABLE
+	FallbackLate    uint64 // UE fell back after establishment: both sides reset
+	JoinRefused     uint64 // unknown token, wrong address, too many subflows
+	JoinBadHMAC     uint64
+	DownlinkBytes   uint64 // payload towards UEs, retransmissions included
+	UplinkBytes     uint64 // payload towards servers, retransmissions included
+	DownlinkRetrans uint64 // bytes a server sent again
+	UplinkRetrans   uint64 // bytes a UE sent again
+	Remapped        uint64 // bytes given to another subflow than before
+	Filled          uint64 // bytes of filler
+	Solicited       uint64 // one-byte segments that ask for a DATA_ACK
+	PathSilent      uint64 // accesses of a session that stopped answering
+	PathReturned    uint64
+	Switched        uint64 // connections whose new data moved to another subflow
+	ResetByServer   uint64
+	ResetByUE       uint64
+	DropMalformed   uint64 // TCP header or options
+	DropChecksum    uint64
+	DropNoMapping   uint64 // data without a DSS that covers them
+	DropBeforeKeys  uint64 // data of the server before the third ACK
+	DropStale       uint64 // for a closed connection or subflow
+	DropBadACK      uint64 // acknowledges what was not sent
+	DropOutOfRange  uint64 // SN, DSN or RST outside the window
+	DropNoSubflow   uint64 // no subflow is left to send on
+	CutAtWindow     uint64 // bytes of the UE beyond the server's window
+}
+
+// Each calls f for every counter.
+func (c *Counters) Each(f func(name string, v uint64)) {
+	f("connections", c.Connections)
+	f("established", c.Established)
+	f("subflows", c.Subflows)
+	f("fallback_syn", c.FallbackSYN)
+	f("fallback_keys", c.FallbackKeys)
+	f("fallback_ack", c.FallbackACK)
+	f("fallback_late", c.FallbackLate)
+	f("join_refused", c.JoinRefused)
+	f("join_bad_hmac", c.JoinBadHMAC)
+	f("downlink_bytes", c.DownlinkBytes)
+	f("uplink_bytes", c.UplinkBytes)
+	f("downlink_retransmitted_bytes", c.DownlinkRetrans)
+	f("uplink_retransmitted_bytes", c.UplinkRetrans)
+	f("remapped_bytes", c.Remapped)
+	f("filled_bytes", c.Filled)
+	f("solicited", c.Solicited)
+	f("path_silent", c.PathSilent)
+	f("path_returned", c.PathReturned)
+	f("switched", c.Switched)
+	f("reset_by_server", c.ResetByServer)
+	f("reset_by_ue", c.ResetByUE)
+	f("drop_malformed", c.DropMalformed)
+	f("drop_checksum", c.DropChecksum)
+	f("drop_no_mapping", c.DropNoMapping)
+	f("drop_before_keys", c.DropBeforeKeys)
+	f("drop_stale", c.DropStale)
+	f("drop_bad_ack", c.DropBadACK)
+	f("drop_out_of_range", c.DropOutOfRange)
+	f("drop_no_subflow", c.DropNoSubflow)
+	f("cut_at_window_bytes", c.CutAtWindow)
+}

@@ -1,0 +1,332 @@
+package proxy
+
+import (
+	"github.com/braid-upf/braid/atsss/dsm"
+	"github.com/braid-upf/braid/packet"
+)
+
+// downlinkData takes a packet of the server on an established connection.
+func (p *Proxy) downlinkData(c *Conn, g *segment) {
+	if g.flags&(packet.RST|packet.SYN) != 0 {
+		p.downlinkOdd(c, g)
+		return
+	}
+	if g.flags&packet.ACK == 0 {
+		p.discard(g.buf, &p.count.DropMalformed)
+		return
+	}
+	if g.opt.hasTS && int32(g.opt.tsval-c.down.tsval) >= 0 {
+		c.down.tsval, c.down.tsecr = g.opt.tsval, g.opt.tsecr
+	}
+	acked, sacked, ok := p.downlinkAck(c, g)
+	if !ok {
+		p.discard(g.buf, &p.count.DropBadACK)
+		return
+	}
+	d := expand(c.down.next, g.tcp.SN()-c.srvISN-1)
+	n := int64(len(g.payload))
+	fin := g.flags&packet.FIN != 0
+	newEdge := c.up.rightEdge != c.edgeShown()
+	quiet := n == 0 && !fin
+	probe := quiet && (d == c.down.next-1 || d == c.down.acked-1)
+	switch {
+	case probe || n == 1 && d < c.down.acked:
+		p.downlinkProbe(c)
+		p.pool.Put(g.buf)
+	case quiet:
+		p.pool.Put(g.buf)
+	default:
+		p.downlinkStream(c, g, d, n, fin)
+	}
+	if acked || sacked || newEdge || quiet && !probe {
+		p.acknowledgeUE(c, sacked, quiet && !acked && !newEdge)
+	}
+	if acked && c.ended() {
+		p.finish(c)
+	}
+}
+
+// edgeShown is the server's right edge that the UE was last shown.
+func (c *Conn) edgeShown() int64 {
+	edge := int64(0)
+	for _, s := range c.subflows {
+		if s.live() {
+			edge = max(edge, s.edge)
+		}
+	}
+	return edge
+}
+
+// downlinkAck takes the server's acknowledgment and window. acked and sacked say what
+// moved; ok is false if it covers what was never sent.
+func (p *Proxy) downlinkAck(c *Conn, g *segment) (acked, sacked, ok bool) {
+	u := expand(c.up.acked, g.tcp.AckSN()-c.ueISN-1)
+	limit := c.up.next
+	if c.up.finSent {
+		limit = max(limit, c.up.fin+1)
+	}
+	if u > limit {
+		return false, false, false
+	}
+	c.up.rightEdge = max(c.up.rightEdge, u+int64(g.tcp.Window())<<c.srvScale)
+	if u > c.up.acked {
+		c.up.acked = u
+		c.up.sacked.TrimBelow(u)
+		acked = true
+	}
+	for i := range g.opt.sacks {
+		from, to := expand(u, g.opt.sack[i][0]-c.ueISN-1), expand(u, g.opt.sack[i][1]-c.ueISN-1)
+		if from > c.up.acked && from < to && to <= limit && c.up.sacked.Add(from, to) {
+			sacked = true
+		}
+	}
+	if acked || sacked {
+		for _, s := range c.subflows {
+			s.advance()
+		}
+	}
+	return acked, sacked, true
+}
+
+// acknowledgeUE tells the UE what the server has acknowledged: each subflow that its
+// own acknowledgment moved on, and one if only numbers shared by all did.
+func (p *Proxy) acknowledgeUE(c *Conn, sacked, duplicate bool) {
+	told := false
+	for _, s := range c.subflows {
+		if !s.live() {
+			continue
+		}
+		switch {
+		case s.rcvNext != s.ackSent,
+			sacked && s.up.Len() > 0,
+			duplicate && !c.sackPermitted && s.up.Len() > 0,
+			c.up.fin != none && c.up.acked > c.up.fin && s.dataAck != c.up.acked:
+			p.ackUE(s, s.echoServer())
+			told = true
+		case s.dataAck == c.up.acked && s.edge == c.up.rightEdge:
+			told = true
+		}
+	}
+	if c.echo != nil {
+		if s := c.echo; duplicate && s.live() {
+			p.ackUE(s, s.echoServer())
+		}
+		c.echo = nil
+	}
+	if s := c.active(); !told && s != nil {
+		p.ackUE(s, s.echoServer())
+	}
+}
+
+// downlinkStream takes payload [d, d+n) of the server and its FIN.
+func (p *Proxy) downlinkStream(c *Conn, g *segment, d, n int64, fin bool) {
+	if d > c.down.rightEdge+1 || d+n < c.down.acked-maxAhead || c.down.fin != none && d+n > c.down.fin {
+		p.discard(g.buf, &p.count.DropOutOfRange)
+		return
+	}
+	end := d + n
+	if n > 0 && end <= c.down.acked {
+		// The UE has it all: our acknowledgment was lost.
+		p.count.DownlinkRetrans += uint64(n)
+		p.ackServer(c, nil)
+		n = 0
+	}
+	if n > 0 {
+		if d < c.down.acked {
+			skip := c.down.acked - d
+			g.payload = g.payload[skip:]
+			g.paySum = packet.Fold(packet.Sum(g.payload))
+			d, n = d+skip, n-skip
+		}
+		p.sendStream(c, g, d)
+	} else {
+		p.pool.Put(g.buf)
+	}
+	if fin {
+		if c.down.fin == none {
+			c.down.fin = end
+			p.arm(c, p.now+tickCheck)
+		}
+		if c.down.acked > end {
+			p.ackServer(c, nil)
+			return
+		}
+		p.dataFIN(c)
+	}
+}
+
+// piece is the next part of a payload that goes on one subflow in one segment.
+type piece struct {
+	s   *Subflow
+	ssn int64
+	n   int64
+}
+
+// sendStream sends g.payload, whose first byte is position d, in as many segments as
+// subflows, mappings and the MTU ask for.
+func (p *Proxy) sendStream(c *Conn, g *segment, d int64) {
+	payload := g.payload
+	flags, tos, ttl := g.flags&packet.PSH, g.in.TOS, g.ttl()
+	first, ok := p.nextPiece(c, d, int64(len(payload)))
+	if !ok {
+		p.discard(g.buf, &p.count.DropNoSubflow)
+		return
+	}
+	if first.n == int64(len(payload)) {
+		sum := g.paySum
+		g.buf.TrimFront(g.in.End - len(payload))
+		g.buf.SetLen(len(payload))
+		p.dataUE(first.s, g.buf, sum, d, first.ssn, flags, tos, ttl)
+		return
+	}
+	for pc := first; ; {
+		last := pc.n == int64(len(payload))
+		buf := p.pool.Get()
+		buf.SetLen(copy(buf.Room(), payload[:pc.n]))
+		f := flags
+		if !last {
+			f = 0
+		}
+		p.dataUE(pc.s, buf, packet.Fold(packet.Sum(buf.Bytes())), d, pc.ssn, f, tos, ttl)
+		if last {
+			break
+		}
+		payload, d = payload[pc.n:], d+pc.n
+		if pc, ok = p.nextPiece(c, d, int64(len(payload))); !ok {
+			p.count.DropNoSubflow++
+			break
+		}
+	}
+	p.pool.Put(g.buf)
+}
+
+// nextPiece finds or makes the mapping of the first of n bytes from position d on, and
+// how many of them it covers in one segment.
+func (p *Proxy) nextPiece(c *Conn, d, n int64) (pc piece, ok bool) {
+	if d >= c.down.next {
+		return p.newPiece(c, d, n)
+	}
+	// The server sends this again, or fills a hole that it left.
+	i := c.down.runs.Search(d)
+	limit := c.down.next
+	if i < c.down.runs.Len() {
+		r := c.down.runs.Get(i)
+		if r.At <= d {
+			return p.mappedPiece(c, r, d, min(n, r.End()-d))
+		}
+		limit = r.At
+	}
+	return p.remap(c, c.pick(p), d, min(n, limit-d))
+}
+
+// mappedPiece takes n bytes from d that run r has. They go where they went before
+// unless that subflow cannot carry them and another can.
+func (p *Proxy) mappedPiece(c *Conn, r dsm.Run, d, n int64) (pc piece, ok bool) {
+	s := c.subflows[r.Sub]
+	ssn := r.ToOf(d)
+	p.count.DownlinkRetrans += uint64(n)
+	s.path.retransBytes += uint64(n)
+	if !c.carries(s) {
+		if t := c.pick(p); t != nil && t != s && c.carries(t) {
+			s.path.untime()
+			return p.remap(c, t, d, n)
+		}
+		if !s.live() {
+			return pc, false
+		}
+	}
+	s.path.untime()
+	if s.stuck(ssn) {
+		p.plug(s)
+	}
+	pc = piece{s: s, ssn: ssn, n: min(n, s.maxPayload())}
+	p.sending(s)
+	return pc, true
+}
+
+// newPiece maps new data, and the hole before them if there is one, to the subflow
+// that steering gives.
+func (p *Proxy) newPiece(c *Conn, d, n int64) (pc piece, ok bool) {
+	s := c.pick(p)
+	if s == nil {
+		return pc, false
+	}
+	n = min(n, s.maxPayload())
+	gap := d - c.down.next
+	p.assign(c, s, c.down.next, gap+n)
+	c.down.next = d + n
+	pc = piece{s: s, ssn: s.next - n, n: n}
+	s.path.time(pc.ssn+n, p.now)
+	p.sending(s)
+	return pc, true
+}
+
+// remap gives n bytes from d, seen before, new SSNs on s.
+func (p *Proxy) remap(c *Conn, s *Subflow, d, n int64) (pc piece, ok bool) {
+	if s == nil {
+		return pc, false
+	}
+	n = min(n, s.maxPayload())
+	p.count.Remapped += uint64(n)
+	c.down.runs.Remove(d, d+n)
+	p.assign(c, s, d, n)
+	pc = piece{s: s, ssn: s.next - n, n: n}
+	p.sending(s)
+	return pc, true
+}
+
+// assign maps n bytes from position d to the next SSNs of s.
+func (p *Proxy) assign(c *Conn, s *Subflow, d, n int64) {
+	r := dsm.Run{At: d, To: s.next, N: n, Sub: s.index}
+	if d >= c.down.next {
+		c.down.runs.Append(r)
+	} else {
+		c.down.runs.Insert(r)
+	}
+	s.down.Append(dsm.Run{At: s.next, To: d, N: n})
+	s.next += n
+}
+
+// sending notes that s has data outstanding.
+func (p *Proxy) sending(s *Subflow) {
+	if s.path.waiting == 0 {
+		s.path.waiting = p.now
+		p.arm(s.conn, p.now+tickCheck)
+	}
+}
+
+// maxPayload is the most payload of one segment on s.
+func (s *Subflow) maxPayload() int64 {
+	n := int64(s.session.mss(s.conn.v6)) - dssRoom
+	if s.conn.timestamps {
+		n -= 12
+	}
+	return n
+}
+
+// downlinkProbe turns a keep-alive or window probe of the server into one that the UE
+// always answers, and has the answer forwarded.
+func (p *Proxy) downlinkProbe(c *Conn) {
+	c.probing = true
+	if s := c.active(); s != nil {
+		p.solicit(s)
+		return
+	}
+	p.ackServer(c, nil)
+}
+
+// downlinkOdd takes an RST or a repeated SYN/ACK.
+func (p *Proxy) downlinkOdd(c *Conn, g *segment) {
+	if g.flags&packet.RST == 0 {
+		p.pool.Put(g.buf)
+		p.ackServer(c, nil) // our third ACK was lost
+		return
+	}
+	d := expand(c.down.acked, g.tcp.SN()-c.srvISN-1)
+	if d < c.down.acked || d > max(c.down.rightEdge, c.down.next+1) {
+		p.discard(g.buf, &p.count.DropOutOfRange)
+		return
+	}
+	p.pool.Put(g.buf)
+	p.serverReset(c)
+}

@@ -1,0 +1,131 @@
+package proxy
+
+import (
+	"github.com/braid-upf/braid/packet"
+)
+
+// initialFill is how many segments the first round of filling sends (as RFC 6928
+// starts a connection).
+const initialFill = 10
+
+// maxFill is the most segments of one round.
+const maxFill = 1024
+
+// afterAck continues what an acknowledgment on f allows: filling a hole above which
+// the UE has reported data.
+func (p *Proxy) afterAck(f *Subflow) {
+	if f.state == subflowEstablished && f.acked < f.next && f.conn.state == stateEstablished &&
+		(f.sacked.Len() > 0 || f.path.recoverTo != 0) {
+		p.fill(f)
+	}
+}
+
+// fill sends bytes for SSNs of f whose data the UE has acknowledged at data level, so
+// that the server will not send them again: the subflow would keep the hole for ever.
+// Each goes under the very mapping that it had, whose DSNs are below the DATA_ACK; a
+// receiver drops them (RFC 8684 §3.3.4, data received before).
+//
+// A round goes over every hole below the highest SSN that the UE reported (or, after
+// silence, that was sent) once; the next starts a round trip later.
+func (p *Proxy) fill(f *Subflow) {
+	c, t := f.conn, &f.path
+	if p.now >= t.fillAt {
+		t.fillNext = f.acked
+		t.fillSize = max(initialFill, min(2*t.fillSize, maxFill))
+		t.fillLeft = t.fillSize
+		t.fillAt = p.now + t.rto()
+	}
+	end := max(t.recoverTo, f.reported())
+	x := max(t.fillNext, f.acked)
+	for x < end && t.fillLeft > 0 {
+		if r, ok := f.sacked.Containing(x); ok {
+			x = r.To
+			continue
+		}
+		r, ok := f.down.At(x)
+		if !ok {
+			break
+		}
+		d := r.ToOf(x)
+		n := min(r.End(), end) - x
+		if d >= c.down.acked { // the server will send these
+			x += n
+			continue
+		}
+		n = min(n, f.maxPayload())
+		if i := f.sacked.Search(x); i < f.sacked.Len() {
+			n = min(n, f.sacked.Get(i).From-x)
+		}
+		n = min(n, c.down.acked-d)
+		p.sendFiller(f, d, x, n)
+		x += n
+		t.fillLeft--
+	}
+	t.fillNext = x
+}
+
+// reported is the SSN after the highest that the UE has SACKed on f; 0 if none.
+func (f *Subflow) reported() int64 {
+	if n := f.sacked.Len(); n > 0 {
+		return f.sacked.Get(n - 1).To
+	}
+	return 0
+}
+
+// sendFiller sends n bytes of zeros as position d under ssn.
+func (p *Proxy) sendFiller(f *Subflow, d, ssn, n int64) {
+	buf := p.pool.Get()
+	buf.SetLen(int(n))
+	clear(buf.Bytes())
+	p.count.Filled += uint64(n)
+	f.path.untime()
+	p.dataUE(f, buf, 0, d, ssn, packet.PSH, 0, defaultTTL)
+}
+
+// stuck says whether the UE has ssn but waits for something below it on f.
+func (f *Subflow) stuck(ssn int64) bool {
+	_, ok := f.sacked.Containing(ssn)
+	return ok
+}
+
+// plug frees data that wait at the UE behind a hole of f while the server still misses
+// them: lower positions than the hole's own, after data were moved to f. The hole gets
+// bytes under old DSNs, and its own data lose their place, so that they get a new one
+// when the server sends them again.
+func (p *Proxy) plug(f *Subflow) {
+	c, t := f.conn, &f.path
+	if p.now < t.fillAt || f.sacked.Len() == 0 {
+		return
+	}
+	t.fillAt = p.now + t.rto()
+	to := f.sacked.Get(0).From
+	for x := f.acked; x < to; {
+		n := min(to-x, f.maxPayload())
+		if r, ok := f.down.At(x); ok {
+			n = min(n, r.End()-x)
+			p.unmap(f, r.ToOf(x), n)
+		}
+		p.sendFiller(f, c.down.acked-n, x, n)
+		x += n
+	}
+}
+
+// unmap takes positions [d, d+n) from f where they are f's.
+func (p *Proxy) unmap(f *Subflow, d, n int64) {
+	c := f.conn
+	for x := d; x < d+n; {
+		i := c.down.runs.Search(x)
+		if i == c.down.runs.Len() {
+			return
+		}
+		r := c.down.runs.Get(i)
+		from, to := max(x, r.At), min(d+n, r.End())
+		if from >= to {
+			return
+		}
+		if r.Sub == f.index {
+			c.down.runs.Remove(from, to)
+		}
+		x = to
+	}
+}

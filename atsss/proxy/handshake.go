@@ -1,0 +1,293 @@
+package proxy
+
+import (
+	"encoding/binary"
+
+	"github.com/braid-upf/braid/atsss/mptcp"
+	"github.com/braid-upf/braid/atsss/steer"
+	"github.com/braid-upf/braid/packet"
+)
+
+// dssRoom is what the options that translation adds take from a downlink segment: a
+// DSS with 32-bit DATA_ACK and DSN, padded.
+const dssRoom = 20
+
+// defaultMSS is the send MSS where the peer names none (RFC 9293 §3.7.1).
+const defaultMSS = 536
+
+// minMSS is the least MSS believed; no smaller one leaves room for data.
+const minMSS = 88
+
+// uplinkSYN takes a SYN. f is the subflow with its 4-tuple, nil if there is none.
+func (p *Proxy) uplinkSYN(s *Session, a steer.Access, r Rule, key flowKey, f *Subflow, g *segment) Verdict {
+	o := &g.opt.mp
+	if o.Present&mptcp.Join != 0 && o.JoinLen == 12 {
+		p.uplinkJoin(s, a, r, key, f, g)
+		return Taken
+	}
+	if f != nil {
+		if f.index == 0 && g.tcp.SN() == f.ueISN && f.conn.state <= stateSYNACK {
+			if o.Present&mptcp.Capable == 0 { // the UE gives MPTCP up
+				p.relay(f.conn)
+			}
+			p.forwardSYN(f.conn, g)
+			return Taken
+		}
+		if f.conn.state == stateEstablished && f.index != 0 {
+			p.discard(g.buf, &p.count.DropStale)
+			return Taken
+		}
+		p.forget(f.conn) // the 4-tuple begins a new connection
+	}
+	if o.Present&mptcp.Capable == 0 {
+		return NotProxied
+	}
+	if r.Policy == nil || r.Policy.Functionality != steer.MPTCP {
+		return NotProxied
+	}
+	acceptable := o.CapableVersion == mptcp.Version && o.CapableLen == 4 && len(g.payload) == 0 &&
+		o.CapableFlags&(mptcp.FlagExtensible|0x1f) == mptcp.FlagHMACSHA256
+	if !acceptable {
+		p.count.FallbackSYN++
+		p.stripSYN(g)
+		return Taken
+	}
+	k, ok := p.takeKey()
+	if !ok {
+		p.count.FallbackKeys++
+		p.stripSYN(g)
+		return Taken
+	}
+	c := p.newConn(s, a, r, key, g, k)
+	p.count.Connections++
+	p.forwardSYN(c, g)
+	return Taken
+}
+
+// takeKey draws a key whose token no connection has.
+func (p *Proxy) takeKey() (mptcp.KeyPair, bool) {
+	for {
+		k, ok := p.keys.Take()
+		if !ok {
+			return k, false
+		}
+		if p.tokens[k.Token] == nil {
+			return k, true
+		}
+	}
+}
+
+// newConn makes the connection that the SYN g opens.
+func (p *Proxy) newConn(s *Session, a steer.Access, r Rule, key flowKey, g *segment, k mptcp.KeyPair) *Conn {
+	c := &Conn{
+		proxy: p, session: s, rule: r, v6: g.in.Version == 6, point: s.nextPoint, local: k,
+		ueISN: g.tcp.SN(), checksum: g.opt.mp.CapableFlags&mptcp.FlagChecksum != 0,
+		timestamps: g.opt.hasTS, sackPermitted: g.opt.sackPermitted, scaled: g.opt.hasScale,
+		ueScale: g.opt.scale, lastActive: p.now,
+	}
+	s.nextPoint = (s.nextPoint + goldenStep) % steer.Points
+	c.up.fin, c.down.fin = none, none
+	c.down.recent = [4]int64{none, none, none, none}
+	c.down.rightEdge = int64(g.tcp.Window())
+	f := p.addSubflow(c, s, a, r, key, g)
+	f.state = subflowEstablished
+	p.tokens[k.Token] = c
+	s.link(c)
+	c.refresh()
+	p.arm(c, p.now+handshakeLife)
+	return c
+}
+
+// goldenStep spreads successive connections evenly over steer.Points: the golden
+// ratio's fraction of it, odd.
+const goldenStep = 40503
+
+// addSubflow makes the subflow that the SYN g opens.
+func (p *Proxy) addSubflow(c *Conn, s *Session, a steer.Access, r Rule, key flowKey, g *segment) *Subflow {
+	f := &Subflow{
+		conn: c, session: s, pdr: r.PDR, access: a, index: uint8(len(c.subflows)), key: key,
+		ueISN: g.tcp.SN(), scale: g.opt.scale, ueTSval: g.opt.tsval, tsvalTime: p.now,
+		next: 1, acked: 1, rcvNext: 1, fin: none, ackSent: 1,
+	}
+	f.path.init()
+	c.subflows = append(c.subflows, f)
+	p.flows[key] = f
+	if s != c.session {
+		s.guests = append(s.guests, f)
+	}
+	return f
+}
+
+// forwardSYN sends the SYN g on to the server.
+func (p *Proxy) forwardSYN(c *Conn, g *segment) {
+	c.up.tsval = g.opt.tsval
+	p.rewrite(g, p.handshakeOptions(g, p.mssToServer(c.session, g)), 0)
+	p.out.ToN6 = append(p.out.ToN6, g.buf)
+}
+
+// stripSYN sends a SYN on to the server without its MPTCP options; its payload stays.
+func (p *Proxy) stripSYN(g *segment) {
+	opt := p.handshakeOptions(g, g.opt.mss)
+	p.rewrite(g, opt, len(g.payload))
+	p.out.ToN6 = append(p.out.ToN6, g.buf)
+}
+
+// mssToServer is the MSS that leaves the server's segments room for the DSS and fits
+// the session's MTU.
+func (p *Proxy) mssToServer(s *Session, g *segment) uint16 {
+	mss := g.opt.mss
+	if mss == 0 {
+		mss = defaultMSS
+	}
+	return max(minMSS, min(mss, s.mss(g.in.Version == 6))) - dssRoom
+}
+
+// mss is the largest TCP segment, options counted (RFC 9293 §3.7.1), that fits the
+// session's MTU.
+func (s *Session) mss(v6 bool) uint16 {
+	if v6 {
+		return s.MTU - 60
+	}
+	return s.MTU - 40
+}
+
+// handshakeOptions are the options of a SYN or SYN/ACK that we pass on, in the order
+// that Linux writes them, with the given MSS.
+func (p *Proxy) handshakeOptions(g *segment, mss uint16) []byte {
+	opt := append(p.options[:0], packet.OptMSS, 4)
+	opt = binary.BigEndian.AppendUint16(opt, mss)
+	return appendNegotiated(opt, g.opt.sackPermitted, g.opt.hasTS, g.opt.tsval, g.opt.tsecr, g.opt.hasScale, g.opt.scale)
+}
+
+func appendNegotiated(opt []byte, sack, ts bool, tsval, tsecr uint32, hasScale bool, scale uint8) []byte {
+	switch {
+	case sack && ts:
+		opt = append(opt, packet.OptSACKPermitted, 2, packet.OptTimestamps, 10)
+		opt = binary.BigEndian.AppendUint32(opt, tsval)
+		opt = binary.BigEndian.AppendUint32(opt, tsecr)
+	case sack:
+		opt = append(opt, packet.OptNOP, packet.OptNOP, packet.OptSACKPermitted, 2)
+	case ts:
+		opt = appendTS(opt, tsval, tsecr)
+	}
+	if hasScale {
+		opt = append(opt, packet.OptNOP, packet.OptWindowScale, 3, scale)
+	}
+	return opt
+}
+
+// rewrite gives the packet g new options, the first n bytes of its payload, and no ECN
+// negotiation; everything else of its header stays.
+func (p *Proxy) rewrite(g *segment, opt []byte, n int) {
+	t, in := g.tcp, g.in
+	h := &p.shape
+	*h = shape{
+		src: in.Src, dst: in.Dst, srcPort: t.SrcPort(), dstPort: t.DstPort(), v6: in.Version == 6,
+		tos: in.TOS &^ ecnMask, ttl: g.ttl(), sn: t.SN(), ack: t.AckSN(),
+		flags: g.flags &^ (packet.ECE | packet.CWR), window: t.Window(), options: opt,
+	}
+	sum := g.keepPayload(0, n)
+	h.write(g.buf, sum)
+}
+
+// downlinkHandshake takes a packet of the server before the third ACK.
+func (p *Proxy) downlinkHandshake(c *Conn, g *segment) Verdict {
+	f := c.subflows[0]
+	switch {
+	case g.flags&packet.RST != 0:
+		p.forget(c)
+		return NotProxied
+	case g.flags&(packet.SYN|packet.ACK) == packet.SYN|packet.ACK:
+		if g.tcp.AckSN() != c.ueISN+1 {
+			return NotProxied // about an earlier connection: the UE answers it
+		}
+		if c.state == stateSYN {
+			p.negotiated(c, g)
+		} else if g.tcp.SN() != c.srvISN {
+			p.discard(g.buf, &p.count.DropOutOfRange)
+			return Taken
+		}
+		opt := p.handshakeOptions(g, min(g.mssOr(defaultMSS), c.session.mss(c.v6)))
+		flags := uint8(mptcp.FlagHMACSHA256)
+		if c.checksum {
+			flags |= mptcp.FlagChecksum
+		}
+		opt = mptcp.AppendCapableSYNACK(opt, flags, c.local.Key)
+		p.rewrite(g, opt, 0) // a payload here would end MPTCP at the UE
+		p.out.ToUE = append(p.out.ToUE, ToUE{Buf: g.buf, Session: f.session, Access: f.access, PDR: f.pdr})
+		return Taken
+	case c.state == stateSYN:
+		return NotProxied
+	}
+	// Nothing can be translated before key A is known; the server sends it again.
+	p.discard(g.buf, &p.count.DropBeforeKeys)
+	return Taken
+}
+
+func (g *segment) mssOr(d uint16) uint16 {
+	if g.opt.mss == 0 {
+		return d
+	}
+	return g.opt.mss
+}
+
+// negotiated records what the server's SYN/ACK g settles.
+func (p *Proxy) negotiated(c *Conn, g *segment) {
+	f := c.subflows[0]
+	c.state = stateSYNACK
+	c.srvISN, f.ourISN = g.tcp.SN(), g.tcp.SN()
+	c.srvMSS = g.mssOr(defaultMSS)
+	c.timestamps = c.timestamps && g.opt.hasTS
+	c.sackPermitted = c.sackPermitted && g.opt.sackPermitted
+	c.scaled = c.scaled && g.opt.hasScale
+	if c.scaled {
+		c.srvScale = g.opt.scale
+	} else {
+		c.ueScale, f.scale = 0, 0
+	}
+	c.down.tsval, c.down.tsecr = g.opt.tsval, g.opt.tsecr
+	c.up.rightEdge = int64(g.tcp.Window())
+}
+
+// uplinkHandshake takes a packet of the UE, other than a SYN, before the third ACK.
+func (p *Proxy) uplinkHandshake(f *Subflow, g *segment) Verdict {
+	c, o := f.conn, &g.opt.mp
+	switch {
+	case g.flags&packet.RST != 0:
+		p.forget(c)
+		return NotProxied
+	case c.state == stateSYN || g.flags&packet.ACK == 0:
+		p.discard(g.buf, &p.count.DropStale)
+		return Taken
+	case o.Present&mptcp.Capable != 0 && o.CapableLen >= 20:
+		if o.ReceiverKey != c.local.Key || g.tcp.AckSN() != f.sn(1) {
+			p.discard(g.buf, &p.count.DropOutOfRange)
+			return Taken
+		}
+		p.establish(c, f, g)
+		return Taken
+	case o.Present != 0: // believes in MPTCP, its third ACK was lost or overtaken
+		p.discard(g.buf, &p.count.DropStale)
+		return Taken
+	}
+	p.count.FallbackACK++
+	p.relay(c)
+	return NotProxied
+}
+
+// establish takes the third ACK g, with or without data.
+func (p *Proxy) establish(c *Conn, f *Subflow, g *segment) {
+	c.state = stateEstablished
+	c.peer = g.opt.mp.SenderKey
+	_, c.idsnA = c.peer.Derive()
+	c.down.rightEdge = int64(g.tcp.Window()) << f.scale
+	c.up.tsecr = g.opt.tsecr
+	c.probing = true
+	p.count.Established++
+	c.refresh()
+	p.arm(c, p.now+idleLife)
+	p.uplinkData(f, g)
+	// Without a DATA_ACK in the first packet that it gets, the UE becomes plain TCP.
+	p.ackUE(f, f.ueTSval)
+	p.nudge(c)
+}

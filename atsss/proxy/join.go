@@ -1,0 +1,106 @@
+package proxy
+
+import (
+	"crypto/hmac"
+	"encoding/binary"
+
+	"github.com/braid-upf/braid/atsss/mptcp"
+	"github.com/braid-upf/braid/atsss/steer"
+	"github.com/braid-upf/braid/packet"
+)
+
+// uplinkJoin takes a SYN with MP_JOIN (RFC 8684 §3.2). f is what has its 4-tuple.
+func (p *Proxy) uplinkJoin(s *Session, a steer.Access, r Rule, key flowKey, f *Subflow, g *segment) {
+	c := p.tokens[g.opt.mp.JoinToken]
+	switch {
+	case f != nil && f.conn == c && f.state == subflowJoining && f.ueISN == g.tcp.SN():
+		p.joinSYNACK(f, g) // a retransmission: the same answer
+		return
+	case c == nil || c.state != stateEstablished || c.ended():
+		p.refuseJoin(s, a, r, g, mptcp.ReasonMPTCP)
+		return
+	case key.srv != c.subflows[0].key.srv || key.srvPort != c.subflows[0].key.srvPort || f != nil && f.live():
+		p.refuseJoin(s, a, r, g, mptcp.ReasonProhibited)
+		return
+	case len(c.subflows) == maxSubflows:
+		p.refuseJoin(s, a, r, g, mptcp.ReasonResources)
+		return
+	}
+	f = p.addSubflow(c, s, a, r, key, g)
+	f.state = subflowJoining
+	f.ourISN = uint32(p.rand())
+	f.peerID, f.ueNonce, f.ourNonce = g.opt.mp.JoinID, g.opt.mp.JoinNonce, uint32(p.rand())
+	c.addrIDs++
+	f.addrID = c.addrIDs
+	f.backup = c.wantsBackup(f)
+	if !c.scaled {
+		f.scale = 0
+	}
+	if c.timestamps {
+		// The first subflow's clock now, less this one's: both tick in milliseconds.
+		first := c.subflows[0]
+		f.tsOffset = first.ueTSval + uint32((p.now-first.tsvalTime)/millisecond) - g.opt.tsval
+	}
+	p.joinSYNACK(f, g)
+}
+
+// joinSYNACK answers the join's SYN g in place.
+func (p *Proxy) joinSYNACK(f *Subflow, g *segment) {
+	c := f.conn
+	mac := mptcp.JoinHMAC(c.local.Key, c.peer, f.ourNonce, f.ueNonce)
+	opt := append(p.options[:0], packet.OptMSS, 4)
+	opt = binary.BigEndian.AppendUint16(opt, min(c.srvMSS, f.session.mss(c.v6)))
+	opt = appendNegotiated(opt, c.sackPermitted, c.timestamps, c.down.tsval, g.opt.tsval, c.scaled, c.srvScale)
+	opt = mptcp.AppendJoinSYNACK(opt, f.backup, f.addrID, &mac, f.ourNonce)
+	g.buf.Reset()
+	h := &p.shape
+	*h = shape{
+		src: f.key.srv, dst: f.key.ue, srcPort: f.key.srvPort, dstPort: f.key.uePort,
+		v6: c.v6, ttl: defaultTTL, sn: f.ourISN, ack: f.ueISN + 1,
+		flags: packet.SYN | packet.ACK, window: field(c.up.rightEdge-c.up.acked, 0), options: opt,
+	}
+	h.write(g.buf, 0)
+	p.out.ToUE = append(p.out.ToUE, ToUE{Buf: g.buf, Session: f.session, Access: f.access, PDR: f.pdr})
+}
+
+// refuseJoin answers the join's SYN g with a reset that says why (RFC 8684 §3.6).
+func (p *Proxy) refuseJoin(s *Session, a steer.Access, r Rule, g *segment, reason uint8) {
+	p.count.JoinRefused++
+	h := &p.shape
+	*h = shape{
+		src: g.in.Dst, dst: g.in.Src, srcPort: g.in.DstPort, dstPort: g.in.SrcPort,
+		v6: g.in.Version == 6, ttl: defaultTTL, ack: g.tcp.SN() + 1,
+		flags: packet.RST | packet.ACK, options: mptcp.AppendTCPRST(p.options[:0], reason),
+	}
+	g.buf.Reset()
+	h.write(g.buf, 0)
+	p.out.ToUE = append(p.out.ToUE, ToUE{Buf: g.buf, Session: s, Access: a, PDR: r.PDR})
+}
+
+// uplinkJoining takes a packet of a subflow whose third ACK has not come.
+func (p *Proxy) uplinkJoining(f *Subflow, g *segment) {
+	c, o := f.conn, &g.opt.mp
+	switch {
+	case g.flags&packet.RST != 0:
+		f.state = subflowDead
+		p.discard(g.buf, &p.count.DropStale)
+		return
+	case o.Present&mptcp.Join == 0 || o.JoinLen != 24 || g.tcp.AckSN() != f.sn(1) || g.tcp.SN() != f.ueISN+1:
+		p.discard(g.buf, &p.count.DropStale)
+		return
+	}
+	want := mptcp.JoinHMAC(c.peer, c.local.Key, f.ueNonce, f.ourNonce)
+	if !hmac.Equal(want[:], o.JoinHMAC[:]) {
+		p.count.JoinBadHMAC++
+		p.resetUE(f, mptcp.AppendTCPRST(p.scratch[:0], mptcp.ReasonMPTCP))
+		p.pool.Put(g.buf)
+		return
+	}
+	f.state = subflowEstablished
+	f.noteTS(g, p.now)
+	p.count.Subflows++
+	c.refresh()
+	p.pool.Put(g.buf)
+	p.ackUE(f, f.ueTSval) // the fourth ACK: the UE repeats its third until this comes
+	p.nudge(c)
+}

@@ -1,0 +1,250 @@
+package proxy
+
+import (
+	"github.com/braid-upf/braid/atsss/mptcp"
+	"github.com/braid-upf/braid/atsss/steer"
+)
+
+const millisecond Time = 1e6
+
+const (
+	// initialRTO stands for a subflow's retransmission time until its RTT is known
+	// (RFC 6298 §2 says 1 s for a sender; here it only delays a probe).
+	initialRTO = 200 * millisecond
+	// minRTO is the least time without an answer before a path is asked: longer than
+	// a common delayed ACK (40 ms in Linux) would cost a switch, shorter ones a probe.
+	minRTO = 40 * millisecond
+	// probeInterval is how often a silent access is asked whether it answers again,
+	// and a probe of either end is passed on.
+	probeInterval = 200 * millisecond
+	// stallTime is how long a subflow may make no progress, on an access that
+	// otherwise answers, before new data avoid it.
+	stallTime = 2000 * millisecond
+	// maxProbes is how many probes must stay unanswered before an access is silent.
+	maxProbes = 2
+)
+
+// accessState is what is known of one access of a session.
+type accessState struct {
+	heard  Time // when a packet of the UE last came over it
+	silent bool // data are outstanding and probes are not answered
+}
+
+// path is what is measured on one subflow, downlink.
+type path struct {
+	srtt, rttvar Time // 0 = not measured (RFC 6298)
+	timedSSN     int64
+	timedAt      Time // when the byte before timedSSN was sent; 0 = none is timed
+	waiting      Time // since when data are outstanding without progress; 0 = none are
+	probed       Time // when the last probe was sent; 0 = none since the last progress
+	probes       int  // sent since the last progress
+	stalled      bool // no progress for stallTime
+	recoverTo    int64 // new data stay away until this SSN is acknowledged; 0 = not so
+
+	fillNext int64 // SSN from which filling goes on
+	fillAt   Time  // no filling starts before
+	fillLeft int   // segments that may still be filled in this round
+	fillSize int   // segments of the last round
+
+	sentBytes, retransBytes uint64
+}
+
+func (t *path) init() { *t = path{} }
+
+// rto is the time within which an answer is expected.
+func (t *path) rto() Time {
+	if t.srtt == 0 {
+		return initialRTO
+	}
+	return max(minRTO, t.srtt+4*t.rttvar)
+}
+
+// time starts the measurement of a round trip with the bytes up to ssn, sent now,
+// unless one is under way.
+func (t *path) time(ssn int64, now Time) {
+	if t.timedAt == 0 {
+		t.timedSSN, t.timedAt = ssn, now
+	}
+}
+
+// untime gives the measurement up: what is timed may be sent twice (Karn's rule,
+// RFC 6298 §3).
+func (t *path) untime() { t.timedAt = 0 }
+
+// progress takes an acknowledgment up to ack, above f.acked.
+func (t *path) progress(f *Subflow, ack int64, now Time) {
+	if t.timedAt != 0 && ack >= t.timedSSN {
+		t.sample(now - t.timedAt)
+		t.timedAt = 0
+	}
+	t.heard(f, now)
+	if ack == f.next {
+		t.waiting = 0
+	}
+	t.fillLeft = min(t.fillLeft+2, maxFill)
+	if t.recoverTo != 0 && ack >= t.recoverTo {
+		t.recoverTo, t.fillSize = 0, 0
+		f.conn.refresh()
+	}
+}
+
+// heard notes an acknowledgment, cumulative or selective, of new data.
+func (t *path) heard(f *Subflow, now Time) {
+	t.waiting, t.probed, t.probes = now, 0, 0
+	if t.stalled {
+		t.stalled = false
+		f.conn.refresh()
+	}
+}
+
+// sample takes a round trip (RFC 6298 §2).
+func (t *path) sample(rtt Time) {
+	if t.srtt == 0 {
+		t.srtt, t.rttvar = rtt, rtt/2
+		return
+	}
+	dev := t.srtt - rtt
+	if dev < 0 {
+		dev = -dev
+	}
+	t.rttvar += (dev - t.rttvar) / 4
+	t.srtt += (rtt - t.srtt) / 8
+}
+
+// Answers says whether access a is not known to be silent.
+func (s *Session) Answers(a steer.Access) bool { return !s.access[a].silent }
+
+// heard notes a packet of the UE over access a of s.
+func (p *Proxy) heard(s *Session, a steer.Access) {
+	t := &s.access[a]
+	t.heard = p.now
+	if t.silent {
+		t.silent = false
+		p.count.PathReturned++
+	}
+}
+
+// refresh works out anew which subflow of c serves each access.
+func (c *Conn) refresh() {
+	c.usable = [steer.NumAccesses]*Subflow{}
+	for _, s := range c.subflows {
+		if s.live() && !s.path.stalled && s.path.recoverTo == 0 && c.usable[s.access] == nil {
+			c.usable[s.access] = s
+		}
+	}
+	c.noSubflow = 0
+	if c.state == stateEstablished && !c.anyLive() {
+		c.noSubflow = max(1, c.proxy.now)
+		c.proxy.arm(c, c.proxy.now+rejoinLife)
+	}
+}
+
+// anyLive says whether a subflow is left.
+func (c *Conn) anyLive() bool {
+	for _, s := range c.subflows {
+		if s.live() {
+			return true
+		}
+	}
+	return false
+}
+
+// available is the set of accesses that can take new data of c.
+func (c *Conn) available() steer.Set {
+	var set steer.Set
+	for a, s := range c.usable {
+		if s != nil && !s.session.access[a].silent {
+			set |= 1 << a
+		}
+	}
+	return set
+}
+
+// carries says whether s can carry data now.
+func (c *Conn) carries(s *Subflow) bool {
+	return s.live() && !s.path.stalled && !s.session.access[s.access].silent &&
+		(c.rule.Policy == nil || c.rule.Policy.Usable.Has(s.access))
+}
+
+// pick gives the subflow for new data; nil if none is live.
+func (c *Conn) pick(p *Proxy) *Subflow {
+	s := c.choose()
+	if s != c.current {
+		if c.current != nil && s != nil {
+			p.count.Switched++
+		}
+		c.current = s
+	}
+	return s
+}
+
+func (c *Conn) choose() *Subflow {
+	if !c.dssSeen {
+		// Until the UE has sent a DSS it drops data out of DSN order: one subflow.
+		if s := c.subflows[0]; s.live() {
+			return s
+		}
+	}
+	if c.rule.Policy != nil {
+		if a, ok := c.rule.Policy.Choose(c.available(), c.point); ok {
+			return c.usable[a]
+		}
+	}
+	return c.anySubflow()
+}
+
+// anySubflow is a live subflow where steering gives none: the one in use before, one
+// that answers, or any.
+func (c *Conn) anySubflow() *Subflow {
+	if c.current != nil && c.carries(c.current) {
+		return c.current
+	}
+	var any *Subflow
+	for _, s := range c.subflows {
+		if c.carries(s) {
+			return s
+		}
+		if any == nil && s.live() {
+			any = s
+		}
+	}
+	return any
+}
+
+// active is the subflow that carries what belongs to no subflow in particular.
+func (c *Conn) active() *Subflow { return c.choose() }
+
+// wantsBackup says whether policy would have the UE use f only if nothing else is left.
+func (c *Conn) wantsBackup(f *Subflow) bool {
+	r := c.rule.Policy
+	if r == nil || r.Mode != steer.ActiveStandby {
+		return false
+	}
+	a, _ := r.Choose(steer.SetOf(steer.Access3GPP, steer.AccessNon3GPP), c.point)
+	return a != f.access
+}
+
+// nudge tells the UE, by MP_PRIO, which subflows the policy wants it to use; the
+// uplink is the UE's to steer (TS 23.501 §5.32.8).
+func (p *Proxy) nudge(c *Conn) {
+	for _, f := range c.subflows {
+		if want := c.wantsBackup(f); f.live() && f.backup != want {
+			f.backup = want
+			p.withOption(f, mptcp.AppendPrio(p.scratch[:0], want), 0)
+		}
+	}
+}
+
+// AccessRules is called after the rules of s changed: what policy now wants of the
+// UE's uplink is sent to it. r gives the new rule of a connection's PDR.
+func (p *Proxy) AccessRules(now Time, s *Session, r func(pdr uint16) Rule, out *Out) {
+	p.now, p.out = now, out
+	for c := s.conns; c != nil; c = c.inSession.next {
+		if n := r(c.rule.PDR); n.Policy != nil {
+			c.rule = n
+		}
+		if c.state == stateEstablished {
+			p.nudge(c)
+		}
+	}
+}

@@ -1,0 +1,197 @@
+package proxy
+
+import (
+	"github.com/braid-upf/braid/atsss/dsm"
+	"github.com/braid-upf/braid/atsss/mptcp"
+	"github.com/braid-upf/braid/atsss/steer"
+	"github.com/braid-upf/braid/packet"
+)
+
+// Proxy holds the proxied connections of one worker.
+type Proxy struct {
+	pool *packet.Pool
+	keys *mptcp.KeyPool
+	rand func() uint64
+
+	flows  map[flowKey]*Subflow
+	tokens map[uint32]*Conn
+	timers wheel
+	count  Counters
+
+	// Scratch of the packet being worked on.
+	now     Time
+	out     *Out
+	seg     segment
+	shape   shape
+	dss     mptcp.Options
+	options [64]byte // of the packet being written
+	scratch [40]byte // of one MPTCP option on its way there
+	blocks  []dsm.Range
+	sackSet dsm.Ranges
+}
+
+// New makes a proxy without connections.
+func New(cfg Config) *Proxy {
+	return &Proxy{
+		pool: cfg.Pool, keys: cfg.Keys, rand: cfg.Rand,
+		flows: make(map[flowKey]*Subflow), tokens: make(map[uint32]*Conn),
+		blocks: make([]dsm.Range, 0, 4),
+	}
+}
+
+// Counters gives the proxy's counters; only the goroutine that calls the proxy may
+// read them.
+func (p *Proxy) Counters() *Counters { return &p.count }
+
+// Connections is the number of connections that the proxy holds, closed ones that
+// linger included.
+func (p *Proxy) Connections() int { return len(p.tokens) }
+
+// Idle says that no timer runs: Tick has nothing to do until the next packet.
+func (p *Proxy) Idle() bool { return p.timers.n == 0 && p.keys.Full() }
+
+// Uplink takes a TCP packet of the UE that came over access a of session s. buf holds
+// the inner IP packet, whole and unfragmented, and in what [packet.Parse] says of it.
+// r is the rule of the downlink PDR that the server's packets match; r.Policy is nil
+// where no MAR with MPTCP applies, and no new connection is taken then.
+func (p *Proxy) Uplink(now Time, s *Session, a steer.Access, r Rule, buf *packet.Buffer, in *packet.Info, out *Out) Verdict {
+	p.now, p.out = now, out
+	g := &p.seg
+	key := flowKey{session: s.ID, uePort: in.SrcPort, srvPort: in.DstPort, ue: in.Src, srv: in.Dst}
+	f := p.flows[key]
+	if f == nil && (r.Policy == nil || r.Policy.Functionality != steer.MPTCP || !isSYN(buf, in)) {
+		p.heard(s, a)
+		return NotProxied
+	}
+	if reason := g.read(buf, in); reason != packet.OK {
+		p.refuse(reason, buf)
+		return Taken
+	}
+	p.heard(s, a)
+	if g.flags&(packet.SYN|packet.ACK) == packet.SYN {
+		return p.uplinkSYN(s, a, r, key, f, g)
+	}
+	f.pdr = r.PDR
+	if f.access != a {
+		f.access = a
+		f.conn.refresh()
+	}
+	f.conn.lastActive = now
+	return p.uplinkFlow(f, g)
+}
+
+// isSYN says whether the packet is a SYN without ACK; false if it is too short.
+func isSYN(buf *packet.Buffer, in *packet.Info) bool {
+	b := buf.Bytes()
+	return in.End-in.L4 >= packet.TCPHeaderLen && b[in.L4+13]&(packet.SYN|packet.ACK) == packet.SYN
+}
+
+// Downlink takes a TCP packet from N6 for a UE address of session s; buf and in as
+// for Uplink; r is the rule of the PDR that it matches.
+func (p *Proxy) Downlink(now Time, s *Session, r Rule, buf *packet.Buffer, in *packet.Info, out *Out) Verdict {
+	f := p.flows[flowKey{session: s.ID, uePort: in.DstPort, srvPort: in.SrcPort, ue: in.Dst, srv: in.Src}]
+	if f == nil || f.index != 0 {
+		return NotProxied
+	}
+	p.now, p.out = now, out
+	g := &p.seg
+	if reason := g.read(buf, in); reason != packet.OK {
+		p.refuse(reason, buf)
+		return Taken
+	}
+	c := f.conn
+	c.lastActive = now
+	if r.Policy != nil && r != c.rule {
+		c.rule = r
+	}
+	switch c.state {
+	case stateEstablished:
+		p.downlinkData(c, g)
+		return Taken
+	case stateSYN, stateSYNACK:
+		return p.downlinkHandshake(c, g)
+	case stateRelay:
+		return NotProxied
+	default:
+		p.discard(buf, &p.count.DropStale)
+		return Taken
+	}
+}
+
+// refuse drops a malformed packet.
+func (p *Proxy) refuse(r packet.Reason, buf *packet.Buffer) {
+	if r == packet.BadChecksum {
+		p.discard(buf, &p.count.DropChecksum)
+	} else {
+		p.discard(buf, &p.count.DropMalformed)
+	}
+}
+
+// discard gives buf back and counts it.
+func (p *Proxy) discard(buf *packet.Buffer, counter *uint64) {
+	*counter++
+	p.pool.Put(buf)
+}
+
+// uplinkFlow takes a packet other than a SYN of subflow f.
+func (p *Proxy) uplinkFlow(f *Subflow, g *segment) Verdict {
+	c := f.conn
+	switch c.state {
+	case stateSYN, stateSYNACK:
+		return p.uplinkHandshake(f, g)
+	case stateRelay:
+		return NotProxied
+	case stateClosed:
+		p.uplinkClosed(f, g)
+		return Taken
+	}
+	if f.state == subflowJoining {
+		p.uplinkJoining(f, g)
+		return Taken
+	}
+	p.uplinkData(f, g)
+	return Taken
+}
+
+// EndSession forgets the connections of s, whose session is gone.
+func (p *Proxy) EndSession(s *Session) {
+	for c := s.conns; c != nil; c = s.conns {
+		p.forget(c)
+	}
+	for _, f := range s.guests {
+		f.state = subflowDead
+		f.conn.refresh()
+		delete(p.flows, f.key)
+	}
+	s.guests = nil
+}
+
+// forget removes c and everything that leads to it.
+func (p *Proxy) forget(c *Conn) {
+	for _, f := range c.subflows {
+		if p.flows[f.key] == f {
+			delete(p.flows, f.key)
+		}
+		if f.session != c.session {
+			f.session.removeGuest(f)
+		}
+	}
+	if p.tokens[c.local.Token] == c {
+		delete(p.tokens, c.local.Token)
+	}
+	p.timers.remove(c)
+	c.session.unlink(c)
+}
+
+// close ends c: late packets are answered for a while, then it is forgotten.
+func (p *Proxy) close(c *Conn) {
+	c.state = stateClosed
+	c.finished = p.now
+	c.down.runs, c.up.sacked = dsm.Runs{}, dsm.Ranges{}
+	for _, f := range c.subflows {
+		f.down, f.up, f.sacked = dsm.Runs{}, dsm.Runs{}, dsm.Ranges{}
+	}
+}
+
+// relay makes c pass packets unchanged from now on.
+func (p *Proxy) relay(c *Conn) { c.state = stateRelay }

@@ -1,0 +1,143 @@
+package proxy
+
+import "github.com/braid-upf/braid/atsss/dsm"
+
+// serverSACK gives the SACK blocks for the server, at most n, in downlink positions:
+// what the UE has acknowledged or SACKed on live subflows above its DATA_ACK. The
+// result is valid until the next call.
+func (p *Proxy) serverSACK(c *Conn, n int) []dsm.Range {
+	p.blocks = p.blocks[:0]
+	if !c.holdsSACK() {
+		c.down.sackSum = 0
+		return nil
+	}
+	set := &p.sackSet
+	c.collectSACK(set)
+	c.down.sackSum = digest(set)
+	for _, pos := range c.down.recent {
+		if r, ok := set.Containing(pos); ok {
+			p.addBlock(r, n)
+		}
+	}
+	for i := 0; i < set.Len() && len(p.blocks) < n; i++ {
+		p.addBlock(set.Get(i), n)
+	}
+	return p.blocks
+}
+
+// addBlock adds r to p.blocks unless it is there or n blocks are.
+func (p *Proxy) addBlock(r dsm.Range, n int) {
+	for _, b := range p.blocks {
+		if b == r {
+			return
+		}
+	}
+	if len(p.blocks) < n {
+		p.blocks = append(p.blocks, r)
+	}
+}
+
+// holdsSACK says whether there may be anything to SACK to the server.
+func (c *Conn) holdsSACK() bool {
+	for _, s := range c.subflows {
+		if s.live() && (s.sacked.Len() > 0 || s.lagging()) {
+			return true
+		}
+	}
+	return false
+}
+
+// lagging says whether the UE has acknowledged data on s that its DATA_ACK does not
+// cover.
+func (s *Subflow) lagging() bool { return s.down.Len() > 0 && s.down.Get(0).At < s.acked }
+
+// collectSACK makes set the positions above the DATA_ACK that the UE reported on live
+// subflows. A range that would begin at the DATA_ACK is left out: the server would
+// take it for reneging (RFC 2018 §8).
+func (c *Conn) collectSACK(set *dsm.Ranges) {
+	set.Clear()
+	for _, s := range c.subflows {
+		if !s.live() {
+			continue
+		}
+		if s.lagging() {
+			s.mapDown(s.down.Get(0).At, s.acked, set)
+		}
+		for i := range s.sacked.Len() {
+			r := s.sacked.Get(i)
+			s.mapDown(r.From, r.To, set)
+		}
+	}
+	set.TrimBelow(c.down.acked)
+	if r, ok := set.Containing(c.down.acked); ok {
+		set.TrimBelow(r.To)
+	}
+}
+
+// mapDown adds to set the downlink positions of the SSNs [from, to).
+func (s *Subflow) mapDown(from, to int64, set *dsm.Ranges) {
+	for i := s.down.Search(from); i < s.down.Len(); i++ {
+		r := s.down.Get(i)
+		if r.At >= to {
+			return
+		}
+		a, b := max(from, r.At), min(to, r.End())
+		set.Add(r.ToOf(a), r.ToOf(b))
+	}
+}
+
+// digest tells SACK sets apart; 0 for the empty one.
+func digest(set *dsm.Ranges) uint64 {
+	var h uint64
+	for i := range set.Len() {
+		r := set.Get(i)
+		h = (h^uint64(r.From))*0x9e3779b97f4a7c15 ^ uint64(r.To)
+	}
+	return h
+}
+
+// noteRecent remembers that position d was just reported, for the order of blocks
+// (RFC 2018 §4: the first block tells of the segment that triggered the ACK).
+func (c *Conn) noteRecent(d int64) {
+	r := &c.down.recent
+	if r[0] == d {
+		return
+	}
+	copy(r[1:], r[:3])
+	r[0] = d
+}
+
+// ueSACK gives the SACK blocks for the UE on s, at most n, in SSN: what the server
+// has SACKed, or was cut off, of the data that came on s above rcvNext. The result
+// is valid until the next call.
+func (p *Proxy) ueSACK(s *Subflow, n int) []dsm.Range {
+	p.blocks = p.blocks[:0]
+	set := &p.sackSet
+	set.Clear()
+	c := s.conn
+	for i := range s.up.Len() {
+		r := s.up.Get(i)
+		if r.Sub == voidRun {
+			set.Add(r.At, r.End())
+			continue
+		}
+		if r.To < c.up.acked {
+			set.Add(r.At, r.At+min(r.N, c.up.acked-r.To))
+		}
+		for j := c.up.sacked.Search(r.To); j < c.up.sacked.Len(); j++ {
+			k := c.up.sacked.Get(j)
+			if k.From >= r.To+r.N {
+				break
+			}
+			a, b := max(k.From, r.To), min(k.To, r.To+r.N)
+			set.Add(r.At+a-r.To, r.At+b-r.To)
+		}
+	}
+	// Newest data sit highest: report from the top.
+	for i := set.Len() - 1; i >= 0 && len(p.blocks) < n; i-- {
+		if r := set.Get(i); r.From > s.rcvNext {
+			p.blocks = append(p.blocks, r)
+		}
+	}
+	return p.blocks
+}

@@ -1,0 +1,34 @@
+package proxy
+
+// connLink is a connection's place in the list of its session.
+type connLink struct{ next, prev *Conn }
+
+func (s *Session) link(c *Conn) {
+	c.inSession = connLink{next: s.conns}
+	if s.conns != nil {
+		s.conns.inSession.prev = c
+	}
+	s.conns = c
+}
+
+func (s *Session) unlink(c *Conn) {
+	if prev := c.inSession.prev; prev != nil {
+		prev.inSession.next = c.inSession.next
+	} else if s.conns == c {
+		s.conns = c.inSession.next
+	}
+	if next := c.inSession.next; next != nil {
+		next.inSession.prev = c.inSession.prev
+	}
+	c.inSession = connLink{}
+}
+
+// removeGuest forgets that f came over s to a connection of another session.
+func (s *Session) removeGuest(f *Subflow) {
+	for i, g := range s.guests {
+		if g == f {
+			s.guests = append(s.guests[:i], s.guests[i+1:]...)
+			return
+		}
+	}
+}

@@ -1,0 +1,207 @@
+package proxy
+
+// Times after which a connection is looked at or given up.
+const (
+	tickCheck     = 20 * millisecond          // while data are outstanding
+	handshakeLife = 60 * 1000 * millisecond   // from the SYN to the third ACK
+	lingerLife    = 60 * 1000 * millisecond   // after the end, for late packets
+	rejoinLife    = 60 * 1000 * millisecond   // without a subflow, as the Linux client waits
+	idleLife      = 7440 * 1000 * millisecond // without a packet: 2 h 4 min (RFC 5382 REQ-5)
+)
+
+// wheelSlots times TickInterval is how far ahead the wheel sees; later deadlines are
+// looked at again each time they come round.
+const wheelSlots = 512
+
+// wheel is a timing wheel of connections. Each is in it at most once.
+type wheel struct {
+	slots [wheelSlots]*Conn
+	last  int64 // the last slot time that was run
+	n     int
+}
+
+// timerLink is a connection's place in the wheel.
+type timerLink struct {
+	next, prev *Conn
+	due        Time
+	slot       int32 // 1 + index of the slot; 0 = not in the wheel
+}
+
+func slotTime(t Time) int64 { return int64(t) / int64(TickInterval) }
+
+// arm has c looked at by Tick at the given time, or earlier if it is due earlier.
+func (p *Proxy) arm(c *Conn, at Time) {
+	if c.timer.slot != 0 {
+		if c.timer.due <= at {
+			return
+		}
+		p.timers.remove(c)
+	}
+	p.timers.add(c, at)
+}
+
+func (w *wheel) add(c *Conn, at Time) {
+	st := min(max(slotTime(at), w.last+1), w.last+wheelSlots-1)
+	i := st % wheelSlots
+	c.timer = timerLink{next: w.slots[i], due: at, slot: int32(i) + 1}
+	if c.timer.next != nil {
+		c.timer.next.timer.prev = c
+	}
+	w.slots[i] = c
+	w.n++
+}
+
+func (w *wheel) remove(c *Conn) {
+	t := &c.timer
+	if t.slot == 0 {
+		return
+	}
+	if t.prev != nil {
+		t.prev.timer.next = t.next
+	} else {
+		w.slots[t.slot-1] = t.next
+	}
+	if t.next != nil {
+		t.next.timer.prev = t.prev
+	}
+	*t = timerLink{}
+	w.n--
+}
+
+// Tick runs the timers that are due and makes keys. It wants to be called every
+// [TickInterval] unless the proxy is [Proxy.Idle].
+func (p *Proxy) Tick(now Time, out *Out) {
+	p.now, p.out = now, out
+	p.keys.Fill(64)
+	w := &p.timers
+	to := slotTime(now)
+	if w.last == 0 || to-w.last > wheelSlots {
+		w.last = max(w.last, to-wheelSlots)
+	}
+	for w.last < to {
+		w.last++
+		i := w.last % wheelSlots
+		for c := w.slots[i]; c != nil; c = w.slots[i] {
+			w.remove(c)
+			p.expire(c)
+		}
+	}
+}
+
+// expire looks at c and arms its timer anew unless c is forgotten.
+func (p *Proxy) expire(c *Conn) {
+	switch {
+	case c.state == stateClosed || c.finished != 0:
+		if p.now-max(c.finished, 0) >= lingerLife {
+			p.forget(c)
+			return
+		}
+		p.arm(c, c.finished+lingerLife)
+		return
+	case c.state == stateSYN || c.state == stateSYNACK:
+		if p.now-c.lastActive >= handshakeLife {
+			p.forget(c)
+			return
+		}
+		p.arm(c, c.lastActive+handshakeLife)
+		return
+	case p.now-c.lastActive >= idleLife:
+		p.forget(c)
+		return
+	case c.state == stateRelay:
+		p.arm(c, c.lastActive+idleLife)
+		return
+	case c.noSubflow != 0:
+		if p.now-c.noSubflow >= rejoinLife {
+			p.resetServer(c)
+			p.close(c)
+			p.arm(c, p.now+lingerLife)
+			return
+		}
+		p.arm(c, c.noSubflow+rejoinLife)
+		return
+	}
+	if p.checkPaths(c) {
+		p.arm(c, p.now+tickCheck)
+	} else {
+		p.arm(c, c.lastActive+idleLife)
+	}
+}
+
+// checkPaths asks subflows that owe an answer for it; it reports whether any does.
+func (p *Proxy) checkPaths(c *Conn) (busy bool) {
+	owing := false
+	for _, s := range c.subflows {
+		if !s.live() {
+			continue
+		}
+		if s.acked < s.next {
+			owing = true
+			p.checkPath(s)
+		}
+	}
+	pending := c.down.fin != none && c.down.acked <= c.down.fin || c.down.acked < c.down.next
+	if pending && !owing {
+		p.solicitDataAck(c)
+	}
+	return owing || pending
+}
+
+// checkPath looks at s, which has data outstanding.
+func (p *Proxy) checkPath(s *Subflow) {
+	t, a := &s.path, &s.session.access[s.access]
+	quiet := p.now - max(t.waiting, a.heard)
+	rto := t.rto()
+	switch {
+	case a.silent:
+		p.suspend(s)
+		if p.now-t.probed >= probeInterval {
+			t.probed = p.now
+			p.solicit(s)
+		}
+		return
+	case quiet > rto && t.probes < maxProbes && p.now-t.probed > rto:
+		t.probes++
+		t.probed = p.now
+		p.solicit(s)
+	case quiet > rto && t.probes == maxProbes && p.now-t.probed > rto && a.heard < t.probed:
+		a.silent = true
+		p.count.PathSilent++
+		p.suspend(s)
+	case p.now-t.waiting > max(stallTime, 4*rto) && !t.stalled:
+		t.stalled = true
+		s.conn.refresh()
+	}
+	if s.acked < s.next && p.fillable(s) && p.now-t.waiting > 2*rto {
+		t.recoverTo = max(t.recoverTo, s.next)
+		s.conn.refresh()
+	}
+	if t.recoverTo != 0 {
+		p.fill(s)
+	}
+}
+
+// suspend keeps new data off s until what is outstanding on it is acknowledged.
+func (p *Proxy) suspend(s *Subflow) {
+	if s.path.recoverTo != s.next {
+		s.path.recoverTo = s.next
+		s.conn.refresh()
+	}
+}
+
+// fillable says whether the first hole of s is of data that the UE has acknowledged.
+func (p *Proxy) fillable(s *Subflow) bool {
+	r, ok := s.down.At(s.acked)
+	return ok && r.ToOf(s.acked) < s.conn.down.acked
+}
+
+// solicitDataAck asks for the DATA_ACK of a UE that has acknowledged everything on its
+// subflows but not at data level.
+func (p *Proxy) solicitDataAck(c *Conn) {
+	s := c.active()
+	if s == nil || p.now-c.down.lastSolicit < max(s.path.rto(), 10*millisecond) {
+		return
+	}
+	c.down.lastSolicit = p.now
+	p.solicit(s)
+}

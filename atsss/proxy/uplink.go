@@ -1,0 +1,381 @@
+package proxy
+
+import (
+	"github.com/braid-upf/braid/atsss/dsm"
+	"github.com/braid-upf/braid/atsss/mptcp"
+	"github.com/braid-upf/braid/packet"
+)
+
+// maxAhead bounds how far an SN may lie from what is expected before the packet is
+// taken for garbage; no window is larger.
+const maxAhead = 1 << 30
+
+// uplinkData takes a packet of the UE on an established connection.
+func (p *Proxy) uplinkData(f *Subflow, g *segment) {
+	c, o := f.conn, &g.opt.mp
+	ssn := expand(f.rcvNext, g.tcp.SN()-f.ueISN)
+	if d := ssn - f.rcvNext; d > maxAhead || d < -maxAhead {
+		p.discard(g.buf, &p.count.DropOutOfRange)
+		return
+	}
+	if g.flags&packet.RST != 0 {
+		p.uplinkReset(f, g, ssn)
+		return
+	}
+	if g.flags&packet.ACK == 0 || g.flags&packet.SYN != 0 {
+		p.discard(g.buf, &p.count.DropMalformed)
+		return
+	}
+	if o.Present&mptcp.FastClose != 0 {
+		p.fastClose(f, g)
+		return
+	}
+	if f.state == subflowDead {
+		p.discard(g.buf, &p.count.DropStale)
+		return
+	}
+	f.noteTS(g, p.now)
+	news, ok := p.uplinkAck(f, g)
+	if !ok {
+		p.discard(g.buf, &p.count.DropBadACK)
+		return
+	}
+	p.uplinkControl(f, g)
+	if c.state != stateEstablished {
+		p.pool.Put(g.buf)
+		return
+	}
+	used := false
+	if len(g.payload) > 0 {
+		used = p.uplinkPayload(f, g, ssn)
+	} else if ssn == f.rcvNext-1 && g.flags&packet.FIN == 0 {
+		used = p.uplinkProbe(f, g)
+	}
+	if c.state != stateEstablished {
+		return
+	}
+	if o.Present&mptcp.DSS != 0 && o.HasMapping && o.DataFIN {
+		used = p.uplinkDataFIN(f, g, used) || used
+	}
+	if !used {
+		p.uplinkPureAck(f, g, news)
+	}
+	if g.flags&packet.FIN != 0 {
+		p.uplinkFIN(f, ssn+int64(len(g.payload)))
+	}
+	p.afterAck(f)
+}
+
+// noteTS records the UE's timestamp for f and what the server gets for it: never one
+// older than before, since the clocks of the subflows are joined only to a round trip
+// and Linux repeats a DATA_FIN with the timestamp of its first sending.
+func (f *Subflow) noteTS(g *segment, now Time) {
+	if !g.opt.hasTS {
+		return
+	}
+	if int32(g.opt.tsval-f.ueTSval) >= 0 {
+		f.ueTSval, f.tsvalTime = g.opt.tsval, now
+	}
+	if v := g.opt.tsval + f.tsOffset; int32(v-f.conn.up.tsval) > 0 {
+		f.conn.up.tsval = v
+	}
+}
+
+// uplinkAck takes the acknowledgments that g carries. news says that the server is to
+// hear of it; ok is false if they cover what was never sent.
+func (p *Proxy) uplinkAck(f *Subflow, g *segment) (news, ok bool) {
+	c := f.conn
+	ack := expand(f.acked, g.tcp.AckSN()-f.ourISN)
+	if ack > f.sendNext() {
+		return false, false
+	}
+	progress := false
+	if ack > f.acked {
+		f.path.progress(f, min(ack, f.next), p.now)
+		f.acked = min(ack, f.next)
+		f.sacked.TrimBelow(f.acked)
+		progress = true
+	}
+	for i := range g.opt.sacks {
+		from, to := expand(f.acked, g.opt.sack[i][0]-f.ourISN), expand(f.acked, g.opt.sack[i][1]-f.ourISN)
+		if from > f.acked && from < to && to <= f.next && f.sacked.Add(from, to) {
+			f.path.heard(f, p.now)
+			progress = true
+			if r, ok := f.down.At(to - 1); ok {
+				c.noteRecent(r.ToOf(to - 1))
+			}
+		}
+	}
+	if o := &g.opt.mp; o.Present&mptcp.DSS != 0 {
+		c.dssSeen = true
+		if o.HasDataAck {
+			p.dataAck(c, o)
+		}
+	}
+	// On packets without a DATA_ACK the window refers to the last one.
+	c.down.rightEdge = max(c.down.rightEdge, c.down.acked+int64(g.tcp.Window())<<f.scale)
+	f.release()
+	if progress && g.opt.hasTS {
+		c.up.tsecr = g.opt.tsecr
+	}
+	return c.down.acked != c.down.ackSent || c.down.rightEdge != c.down.edgeSent || p.sackChanged(c), true
+}
+
+// dataAck takes the DATA_ACK of o.
+func (p *Proxy) dataAck(c *Conn, o *mptcp.Options) {
+	d := c.down.acked
+	if o.DataAck64 {
+		d += int64(o.DataAck - uint64(c.dsnB(d)))
+	} else {
+		d = expand(d, uint32(o.DataAck)-uint32(c.local.IDSN)-1)
+	}
+	limit := c.down.next
+	if c.down.fin != none {
+		limit = c.down.fin + 1
+	}
+	if d > limit {
+		p.count.DropBadACK++
+		return
+	}
+	if d > c.down.acked {
+		c.down.acked = d
+		c.down.runs.ReleaseTo(d)
+	}
+}
+
+// release forgets the mappings of f that are acknowledged both ways, at SSN and at
+// data level; the others are needed to SACK them or to fill their hole.
+func (f *Subflow) release() {
+	for f.down.Len() > 0 {
+		r := f.down.Get(0)
+		x := min(f.acked, r.At+max(0, f.conn.down.acked-r.To))
+		if x <= r.At {
+			return
+		}
+		f.down.ReleaseTo(x)
+		if x < r.End() {
+			return
+		}
+	}
+}
+
+// sackChanged says whether the SACK set differs from the one the server was told.
+func (p *Proxy) sackChanged(c *Conn) bool {
+	if !c.sackPermitted {
+		return false
+	}
+	sum := uint64(0)
+	if c.holdsSACK() {
+		c.collectSACK(&p.sackSet)
+		sum = digest(&p.sackSet)
+	}
+	return sum != c.down.sackSum
+}
+
+// position finds the uplink position of the payload of g that begins at ssn.
+func (p *Proxy) position(f *Subflow, g *segment, ssn int64) (u int64, ok bool) {
+	c, o := f.conn, &g.opt.mp
+	var m mapping
+	switch {
+	case o.Present&mptcp.Capable != 0 && o.CapableLen >= 20:
+		m = mapping{ssn: 1, u: 0, n: maxAhead} // the first data, from the first SSN on
+	case o.Present&mptcp.DSS != 0 && o.HasMapping:
+		if o.DataLen == 0 {
+			return 0, false
+		}
+		m.ssn = expand(ssn, uint32(o.SSN))
+		if o.DSN64 {
+			m.u = c.up.next + int64(o.DSN-uint64(c.idsnA)-1-uint64(c.up.next))
+		} else {
+			m.u = expand(c.up.next, uint32(o.DSN)-uint32(c.idsnA)-1)
+		}
+		m.n = int64(o.DataLen)
+		if m.n == 1 && o.DataFIN { // the mapping is of the DATA_FIN alone
+			return f.mapped(ssn, int64(len(g.payload)))
+		}
+		if o.DataFIN {
+			m.n--
+		}
+		f.remember(m)
+	default:
+		return f.mapped(ssn, int64(len(g.payload)))
+	}
+	if ssn < m.ssn || ssn+int64(len(g.payload)) > m.ssn+m.n {
+		return 0, false
+	}
+	return m.u + ssn - m.ssn, true
+}
+
+// remember keeps m for segments that come without a mapping.
+func (f *Subflow) remember(m mapping) {
+	if f.maps[f.mapAt] == m {
+		return
+	}
+	f.mapAt = (f.mapAt + 1) % mapHistory
+	f.maps[f.mapAt] = m
+}
+
+// mapped finds the n bytes at ssn in the mappings remembered.
+func (f *Subflow) mapped(ssn, n int64) (u int64, ok bool) {
+	for _, m := range f.maps {
+		if m.n > 0 && m.ssn <= ssn && ssn+n <= m.ssn+m.n {
+			return m.u + ssn - m.ssn, true
+		}
+	}
+	return 0, false
+}
+
+// uplinkPayload sends the payload of g, SSN ssn, to the server or answers it. It
+// reports true if buf is used up.
+func (p *Proxy) uplinkPayload(f *Subflow, g *segment, ssn int64) (used bool) {
+	c := f.conn
+	n := int64(len(g.payload))
+	u, ok := p.position(f, g, ssn)
+	if !ok {
+		p.noPosition(f, g)
+		return true
+	}
+	if d := u - c.up.rightEdge; d > maxAhead || u < c.up.acked-maxAhead {
+		p.discard(g.buf, &p.count.DropOutOfRange)
+		return true
+	}
+	if ssn+n <= f.rcvNext || u+n <= c.up.acked && n > 1 {
+		// The server has it: only our acknowledgment was lost, or it came another way.
+		p.count.UplinkRetrans += uint64(n)
+		if ssn+n > f.rcvNext {
+			f.up.Insert(dsm.Run{At: ssn, To: u, N: n})
+			f.advance()
+		}
+		p.ackUE(f, f.ueTSval)
+		return false
+	}
+	fits := n
+	if over := u + n - c.up.rightEdge; over > 0 && n > 1 {
+		fits = max(0, n-over)
+		p.count.CutAtWindow += uint64(n - fits)
+		f.up.Insert(dsm.Run{At: ssn + fits, To: u + fits, N: n - fits, Sub: voidRun})
+	}
+	if u < c.up.next {
+		p.count.UplinkRetrans += uint64(min(n, c.up.next-u))
+	}
+	if fits > 0 {
+		f.up.Insert(dsm.Run{At: ssn, To: u, N: fits})
+		c.up.next = max(c.up.next, u+fits)
+		p.count.UplinkBytes += uint64(fits)
+		flags, tos, ttl := g.flags&packet.PSH, g.in.TOS, g.ttl()
+		if fin := c.up.fin; fin != none && u+fits == fin {
+			flags |= packet.FIN
+			c.up.finSent, c.up.finTime = true, p.now
+		}
+		p.toServer(c, g.buf, g.keepPayload(0, int(fits)), u, flags, tos, ttl)
+	}
+	if f.advance() {
+		p.ackUE(f, f.ueTSval)
+	}
+	return fits > 0
+}
+
+// noPosition drops data that no mapping covers: the UE falls back, or it is garbage.
+func (p *Proxy) noPosition(f *Subflow, g *segment) {
+	infinite := g.opt.mp.Present&mptcp.DSS != 0 && g.opt.mp.HasMapping && g.opt.mp.DataLen == 0
+	if !infinite {
+		p.discard(g.buf, &p.count.DropNoMapping)
+		return
+	}
+	p.count.FallbackLate++
+	p.pool.Put(g.buf)
+	p.abort(f.conn)
+}
+
+// advance moves rcvNext over what the server has acknowledged or SACKed and what was
+// cut off; it reports whether it moved.
+func (f *Subflow) advance() (moved bool) {
+	c := f.conn
+	for f.up.Len() > 0 {
+		r := f.up.Get(0)
+		if r.At > f.rcvNext {
+			break
+		}
+		at := max(r.At, f.rcvNext)
+		to := c.covered(r, at)
+		moved = moved || to > f.rcvNext
+		f.rcvNext = max(f.rcvNext, to)
+		f.up.ReleaseTo(f.rcvNext)
+		if to < r.End() {
+			break
+		}
+	}
+	if f.fin != none && f.rcvNext == f.fin {
+		f.rcvNext++
+		moved = true
+	}
+	return moved
+}
+
+// covered is the SSN up to which run r, from at on, may be acknowledged on a subflow.
+func (c *Conn) covered(r dsm.Run, at int64) int64 {
+	if r.Sub == voidRun {
+		return r.End()
+	}
+	u, end := r.ToOf(at), r.To+r.N
+	for u < end {
+		if u < c.up.acked {
+			u = min(end, c.up.acked)
+			continue
+		}
+		k, ok := c.up.sacked.Containing(u)
+		if !ok {
+			break
+		}
+		u = min(end, k.To)
+	}
+	return at + u - r.ToOf(at)
+}
+
+// uplinkPureAck forwards what g acknowledges, if the server is to hear of it.
+func (p *Proxy) uplinkPureAck(f *Subflow, g *segment, news bool) {
+	c := f.conn
+	duplicate := !c.sackPermitted && f.acked < f.next && len(g.payload) == 0 && g.opt.mp.Present&^mptcp.DSS == 0
+	if !news && !c.probing && !duplicate || c.ended() && c.down.ackSent == c.down.acked {
+		p.pool.Put(g.buf)
+		return
+	}
+	g.keepPayload(0, 0)
+	p.ackServer(c, g.buf)
+}
+
+// uplinkProbe takes a keep-alive or window probe of the UE's TCP: an old SN without
+// payload. On the subflow in use it becomes one of ours; else it is answered.
+func (p *Proxy) uplinkProbe(f *Subflow, g *segment) (used bool) {
+	c := f.conn
+	if p.now-c.up.lastProbe < probeInterval || f != c.active() {
+		p.ackUE(f, f.ueTSval)
+		return false
+	}
+	c.up.lastProbe = p.now
+	c.echo = f
+	g.keepPayload(0, 0)
+	p.toServer(c, g.buf, 0, c.up.next-1, 0, 0, defaultTTL)
+	return true
+}
+
+// uplinkControl takes the options that manage addresses and priorities.
+func (p *Proxy) uplinkControl(f *Subflow, g *segment) {
+	c, o := f.conn, &g.opt.mp
+	if o.Present&mptcp.AddAddr != 0 && !o.AddAddrEcho {
+		p.withOption(f, mptcp.AppendAddAddrEcho(p.scratch[:0], o.AddAddrRaw), 0)
+	}
+	if o.Present&mptcp.RemoveAddr != 0 {
+		for _, id := range o.RemovedIDs[:o.RemovedCount] {
+			for _, x := range c.subflows {
+				if x.peerID == id && x.live() {
+					x.state = subflowClosing
+				}
+			}
+		}
+		c.refresh()
+	}
+	if o.Present&mptcp.Fail != 0 {
+		p.mpFail(f)
+	}
+}
