@@ -1,0 +1,205 @@
+package pfcp
+
+import (
+	"encoding/binary"
+
+	"github.com/wmnsk/go-pfcp/ie"
+)
+
+// MAR is a Create MAR or an Update MAR (TS 29.244 Tables 7.5.2.8-1, 7.5.4.16-1).
+type MAR struct {
+	ID            uint16
+	Functionality *uint8               // steering functionality, §8.2.124
+	Mode          *uint8               // steering mode, §8.2.125
+	Access        [2]*AccessForwarding // 3GPP, non-3GPP access forwarding action information
+	Thresholds    *Thresholds
+	Indicator     *uint8 // steering mode indicator, §8.2.207: bit 1 ALBI, bit 2 UEAI
+}
+
+// AccessForwarding is 3GPP or Non-3GPP Access Forwarding Action Information, or
+// an update of one (Tables 7.5.2.8-2, 7.5.2.8-3).
+type AccessForwarding struct {
+	Update   bool // an Update (Non-)3GPP Access Forwarding Action Information: what is not there stays
+	FARID    *uint32
+	Weight   *uint8 // percent
+	Priority *uint8 // §8.2.127
+	URRIDs   []uint32
+}
+
+// Thresholds is a Thresholds IE (§8.2.206, type 288).
+type Thresholds struct {
+	RTT *uint16 // milliseconds
+	PLR *uint8  // packet loss rate, percent
+}
+
+// ParseMAR reads a Create MAR or an Update MAR.
+func ParseMAR(i *ie.IE) (*MAR, *Error) {
+	m := &MAR{}
+	var id *uint16
+	err := children(i, func(c *ie.IE) *Error {
+		switch c.Type {
+		case ie.MARID:
+			v, err := u16(c)
+			return set(&id, v, err)
+		case ie.SteeringFunctionality:
+			v, err := u8(c)
+			return set(&m.Functionality, v&0x0f, err)
+		case ie.SteeringMode:
+			v, err := u8(c)
+			return set(&m.Mode, v&0x0f, err)
+		case ie.TGPPAccessForwardingActionInformation, ie.UpdateTGPPAccessForwardingActionInformation:
+			v, err := parseAccessForwarding(c)
+			return set(&m.Access[0], v, err)
+		case ie.NonTGPPAccessForwardingActionInformation, ie.UpdateNonTGPPAccessForwardingActionInformation:
+			v, err := parseAccessForwarding(c)
+			return set(&m.Access[1], v, err)
+		case typeThresholds:
+			v, err := parseThresholds(c)
+			return set(&m.Thresholds, v, err)
+		case typeSteeringModeIndicator:
+			v, err := u8(c)
+			return set(&m.Indicator, v&3, err)
+		}
+		return nil
+	})
+	if id != nil {
+		m.ID = *id
+	}
+	if err == nil && id == nil {
+		err = missing("MAR", ie.MARID)
+	}
+	return m, of(err, RuleMAR, uint32(m.ID))
+}
+
+func parseAccessForwarding(i *ie.IE) (AccessForwarding, *Error) {
+	a := AccessForwarding{Update: i.Type == ie.UpdateTGPPAccessForwardingActionInformation || i.Type == ie.UpdateNonTGPPAccessForwardingActionInformation}
+	err := children(i, func(c *ie.IE) *Error {
+		switch c.Type {
+		case ie.FARID:
+			v, err := u32(c)
+			return set(&a.FARID, v, err)
+		case ie.Weight:
+			v, err := u8(c)
+			return set(&a.Weight, v, err)
+		case ie.Priority:
+			v, err := u8(c)
+			return set(&a.Priority, v&0x0f, err)
+		case ie.URRID:
+			v, err := u32(c)
+			return add(&a.URRIDs, v, err)
+		}
+		return nil
+	})
+	if err == nil && a.FARID == nil && !a.Update {
+		err = missing("access forwarding action information", ie.FARID)
+	}
+	return a, err
+}
+
+func parseThresholds(i *ie.IE) (Thresholds, *Error) {
+	b, err := octets(i, 1)
+	if err != nil {
+		return Thresholds{}, err
+	}
+	var t Thresholds
+	flags, b := b[0], b[1:]
+	if flags&1 != 0 {
+		if len(b) < 2 {
+			return Thresholds{}, malformed(i, "no RTT")
+		}
+		rtt := binary.BigEndian.Uint16(b)
+		t.RTT, b = &rtt, b[2:]
+	}
+	if flags&2 != 0 {
+		if len(b) < 1 || b[0] > 100 {
+			return Thresholds{}, malformed(i, "no packet loss rate up to 100")
+		}
+		t.PLR = &b[0]
+	}
+	return t, nil
+}
+
+// Apply puts into m what an Update MAR u carries: access forwarding action
+// information as a whole, an update of it member by member.
+func (m *MAR) Apply(u *MAR) {
+	override(&m.Functionality, u.Functionality)
+	override(&m.Mode, u.Mode)
+	override(&m.Thresholds, u.Thresholds)
+	override(&m.Indicator, u.Indicator)
+	for i, ua := range u.Access {
+		switch {
+		case ua == nil:
+		case m.Access[i] == nil || !ua.Update:
+			m.Access[i] = ua
+		default:
+			w := *m.Access[i]
+			override(&w.FARID, ua.FARID)
+			override(&w.Weight, ua.Weight)
+			override(&w.Priority, ua.Priority)
+			if ua.URRIDs != nil {
+				w.URRIDs = ua.URRIDs
+			}
+			m.Access[i] = &w
+		}
+	}
+}
+
+// IE encodes m as an IE of type typ: ie.CreateMAR or ie.UpdateMAR.
+func (m *MAR) IE(typ uint16) *ie.IE {
+	g := []*ie.IE{ie.NewMARID(m.ID)}
+	if m.Functionality != nil {
+		g = append(g, ie.New(ie.SteeringFunctionality, []byte{*m.Functionality}))
+	}
+	if m.Mode != nil {
+		g = append(g, ie.New(ie.SteeringMode, []byte{*m.Mode}))
+	}
+	for i, a := range m.Access {
+		if a != nil {
+			g = append(g, a.ie(i))
+		}
+	}
+	if m.Thresholds != nil {
+		g = append(g, m.Thresholds.ie())
+	}
+	if m.Indicator != nil {
+		g = append(g, ie.New(typeSteeringModeIndicator, []byte{*m.Indicator}))
+	}
+	return ie.NewGroupedIE(typ, g...)
+}
+
+// ie encodes a for the access with that index: 0 = 3GPP, 1 = non-3GPP.
+func (a *AccessForwarding) ie(access int) *ie.IE {
+	var g []*ie.IE
+	if a.FARID != nil {
+		g = append(g, ie.NewFARID(*a.FARID))
+	}
+	if a.Weight != nil {
+		g = append(g, ie.New(ie.Weight, []byte{*a.Weight}))
+	}
+	if a.Priority != nil {
+		g = append(g, ie.New(ie.Priority, []byte{*a.Priority}))
+	}
+	for _, id := range a.URRIDs {
+		g = append(g, ie.NewURRID(id))
+	}
+	types := [2][2]uint16{
+		{ie.TGPPAccessForwardingActionInformation, ie.UpdateTGPPAccessForwardingActionInformation},
+		{ie.NonTGPPAccessForwardingActionInformation, ie.UpdateNonTGPPAccessForwardingActionInformation},
+	}
+	typ := types[access][0]
+	if a.Update {
+		typ = types[access][1]
+	}
+	return ie.NewGroupedIE(typ, g...)
+}
+
+func (t *Thresholds) ie() *ie.IE {
+	b := []byte{bit(t.RTT != nil, 1) | bit(t.PLR != nil, 2)}
+	if t.RTT != nil {
+		b = binary.BigEndian.AppendUint16(b, *t.RTT)
+	}
+	if t.PLR != nil {
+		b = append(b, *t.PLR)
+	}
+	return ie.New(typeThresholds, b)
+}

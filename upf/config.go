@@ -1,0 +1,204 @@
+package upf
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"go.yaml.in/yaml/v3"
+)
+
+// Config is a free5GC upfcfg.yaml, with our own keys under "braid".
+type Config struct {
+	Version     string
+	Description string
+	PFCP        PFCPConfig
+	GTPU        GTPUConfig
+	DNNs        []DNN
+	Logger      LoggerConfig
+	Braid       BraidConfig
+}
+
+// PFCPConfig is the section pfcp: N4.
+type PFCPConfig struct {
+	Addr           netip.Addr
+	NodeID         string        // an address or a name; Addr's text if not given
+	RetransTimeout time.Duration // T1
+	MaxRetrans     int           // N1
+}
+
+// GTPUConfig is the section gtpu: N3 and N9.
+type GTPUConfig struct {
+	Forwarder  string
+	Interfaces []Interface
+}
+
+// Interface is an entry of gtpu.ifList.
+type Interface struct {
+	Addr   netip.Addr
+	Type   string // N3 or N9
+	Name   string
+	IfName string
+	MTU    int // octets; 0 = not given
+}
+
+// DNN is an entry of dnnList: the UE addresses of a data network.
+type DNN struct {
+	Name      string
+	CIDR      netip.Prefix
+	NATIfName string // NAT to this interface; "" = none
+}
+
+// LoggerConfig is the section logger.
+type LoggerConfig struct {
+	Enable       bool
+	Level        slog.Level
+	ReportCaller bool
+}
+
+// BraidConfig is the section braid, which free5GC does not know.
+type BraidConfig struct {
+	Workers   int           // 0 = one per core that we may use
+	TUN       string        // name of the N6 device
+	Heartbeat time.Duration // between our heartbeats to each associated peer; 0 = none
+}
+
+// ConfigError says all that is wrong with a config file: one line each, with the
+// file, the line, the key and what is allowed.
+type ConfigError struct{ Faults []string }
+
+// Error gives the faults, one a line.
+func (e *ConfigError) Error() string { return strings.Join(e.Faults, "\n") }
+
+// LoadConfig reads the config file. Keys that it does not know are passed over,
+// as free5GC does, except under braid. A broken file gives a [*ConfigError].
+func LoadConfig(file string) (*Config, error) {
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return nil, fmt.Errorf("config: %w", err)
+	}
+	return ParseConfig(filepath.Base(file), text)
+}
+
+// ParseConfig reads the text of a config file; file is its name in faults. Host
+// names are looked up.
+func ParseConfig(file string, text []byte) (*Config, error) {
+	var doc yaml.Node
+	if err := yaml.Unmarshal(text, &doc); err != nil {
+		return nil, &ConfigError{[]string{fmt.Sprintf("%s: %s", file, strings.TrimPrefix(err.Error(), "yaml: "))}}
+	}
+	r := &reader{file: file}
+	var root *yaml.Node
+	if len(doc.Content) > 0 {
+		root = doc.Content[0]
+	}
+	c := r.config(r.section("", root, 1))
+	if len(r.faults) > 0 {
+		return nil, &ConfigError{r.faults}
+	}
+	return c, nil
+}
+
+func (r *reader) config(s *section) *Config {
+	return &Config{
+		Version:     s.text("version"),
+		Description: s.text("description"),
+		PFCP:        r.pfcp(s.sub("pfcp")),
+		GTPU:        r.gtpu(s.sub("gtpu")),
+		DNNs:        r.dnns(s),
+		Logger:      r.logger(s.sub("logger")),
+		Braid:       r.braid(s.sub("braid")),
+	}
+}
+
+func (r *reader) pfcp(s *section) PFCPConfig {
+	p := PFCPConfig{
+		Addr:           s.address("addr"),
+		NodeID:         s.text("nodeID"),
+		RetransTimeout: s.duration("retransTimeout", time.Second, time.Millisecond, time.Minute),
+		MaxRetrans:     s.number("maxRetrans", 3, 0, 255),
+	}
+	if p.NodeID == "" && p.Addr.IsValid() {
+		p.NodeID = p.Addr.String()
+	}
+	return p
+}
+
+func (r *reader) gtpu(s *section) GTPUConfig {
+	g := GTPUConfig{Forwarder: s.oneOf("forwarder", "gtp5g", "gtp5g", "sockets")}
+	for _, i := range s.list("ifList") {
+		g.Interfaces = append(g.Interfaces, Interface{
+			Addr:   i.address("addr"),
+			Type:   i.oneOf("type", "N3", "N3", "N9"),
+			Name:   i.text("name"),
+			IfName: i.text("ifname"),
+			MTU:    i.number("mtu", 0, 0, 65535),
+		})
+	}
+	return g
+}
+
+func (r *reader) dnns(s *section) []DNN {
+	var ds []DNN
+	for _, e := range s.list("dnnList") {
+		const allowed = "an address range such as 10.60.0.0/16"
+		d := DNN{NATIfName: e.text("natifname")}
+		d.Name, _, _ = e.required("dnn", "the data network's name")
+		if v, line, ok := e.required("cidr", allowed); ok {
+			var err error
+			if d.CIDR, err = netip.ParsePrefix(v); err != nil {
+				r.fail(line, e.path+"cidr", "%q, allowed: %s", v, allowed)
+			}
+			d.CIDR = d.CIDR.Masked()
+		}
+		ds = append(ds, d)
+	}
+	return ds
+}
+
+// levels are free5GC's words, which are logrus's.
+var levels = map[string]slog.Level{
+	"trace": slog.LevelDebug - 4, "debug": slog.LevelDebug, "info": slog.LevelInfo, "warn": slog.LevelWarn,
+	"warning": slog.LevelWarn, "error": slog.LevelError, "fatal": slog.LevelError + 4, "panic": slog.LevelError + 8,
+}
+
+func (r *reader) logger(s *section) LoggerConfig {
+	level := s.oneOf("level", "info", "trace", "debug", "info", "warn", "warning", "error", "fatal", "panic")
+	return LoggerConfig{
+		Enable:       s.boolean("enable", true),
+		Level:        levels[level],
+		ReportCaller: s.boolean("reportCaller", false),
+	}
+}
+
+// maxTUNName is what the kernel allows: IFNAMSIZ less the zero.
+const maxTUNName = 15
+
+func (r *reader) braid(s *section) BraidConfig {
+	s.only("workers", "tun", "heartbeat")
+	b := BraidConfig{
+		Workers:   s.number("workers", 0, 0, 1024),
+		TUN:       s.text("tun"),
+		Heartbeat: s.duration("heartbeat", 0, 0, time.Hour),
+	}
+	if b.TUN == "" {
+		b.TUN = "upfgtp"
+	}
+	if len(b.TUN) > maxTUNName || strings.ContainsAny(b.TUN, "/ :%") {
+		_, line, _ := s.scalar("tun")
+		r.fail(line, s.path+"tun", "%q, allowed: a device name of 1 to %d letters", b.TUN, maxTUNName)
+	}
+	return b
+}
+
+// IsConfigError says whether err is about what a config file says, rather than
+// about reading it.
+func IsConfigError(err error) bool {
+	var ce *ConfigError
+	return errors.As(err, &ce)
+}
