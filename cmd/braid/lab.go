@@ -202,9 +202,13 @@ type bitRate uint64
 
 func (r *bitRate) UnmarshalText(text []byte) error {
 	number, unit := strings.TrimSuffix(string(text), "bit"), 1.0
-	for suffix, u := range map[string]float64{"k": 1e3, "m": 1e6, "g": 1e9} {
-		if n, ok := strings.CutSuffix(number, suffix); ok {
-			number, unit = n, u
+	for _, u := range []struct {
+		suffix string
+		unit   float64
+	}{{"k", 1e3}, {"m", 1e6}, {"g", 1e9}} {
+		if n, ok := strings.CutSuffix(number, u.suffix); ok {
+			number, unit = n, u.unit
+			break
 		}
 	}
 	v, err := strconv.ParseFloat(number, 64)

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -240,20 +241,17 @@ func (l *Lab) Down() error {
 	return nil
 }
 
-// lock keeps two commands from building and removing one lab at once.
+// lock keeps two commands from building and removing one lab at once. It is a
+// socket in the abstract namespace: gone with the process, and no file is left.
 func (l *Lab) lock() (unlock func(), err error) {
-	if err := os.MkdirAll(stateRoot, 0o755); err != nil {
-		return nil, err
+	s, err := net.Listen("unix", "@braid-lab-"+l.name)
+	if errors.Is(err, unix.EADDRINUSE) {
+		return nil, fmt.Errorf("lab %s: another command is building or removing it", l.name)
 	}
-	f, err := os.OpenFile(filepath.Join(stateRoot, l.name+".lock"), os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("lab %s: lock: %w", l.name, err)
 	}
-	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
-		f.Close()
-		return nil, fmt.Errorf("lab %s: another command is at work on it: %w", l.name, err)
-	}
-	return func() { f.Close() }, nil
+	return func() { s.Close() }, nil
 }
 
 // remove removes all of the lab that is there, and goes on after an error.
@@ -273,6 +271,9 @@ func (l *Lab) remove() error {
 		errs = append(errs, removeNamespace(l.Namespace(role)))
 	}
 	errs = append(errs, os.RemoveAll(l.dir), os.RemoveAll(filepath.Join(dataRoot, l.name)))
+	for _, root := range []string{stateRoot, dataRoot} {
+		_ = os.Remove(root) // fails while there is another lab
+	}
 	return errors.Join(errs...)
 }
 

@@ -80,11 +80,11 @@ const (
 	netnsRoot = "/run/netns"
 )
 
-var nameFormat = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9_.]{0,31}$`)
+var nameFormat = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9_.-]{0,31}$`)
 
 func checkName(name string) error {
 	if !nameFormat.MatchString(name) {
-		return fmt.Errorf("lab name %q: must be 1 to 32 letters, digits, '_' or '.', a letter or digit first", name)
+		return fmt.Errorf("lab name %q: must be 1 to 32 letters, digits, '_', '.' or '-', a letter or digit first", name)
 	}
 	return nil
 }

@@ -78,7 +78,10 @@ func (l *Lab) MIB(role string) (map[string]uint64, error) {
 // negative value (Tcp MaxConn, no limit) is left out.
 func parseMIB(text string, mib map[string]uint64) error {
 	lines := strings.Split(strings.TrimSpace(text), "\n")
-	for i := 0; i+1 < len(lines); i += 2 {
+	if len(lines)%2 != 0 {
+		return fmt.Errorf("%d lines do not make pairs", len(lines))
+	}
+	for i := 0; i < len(lines); i += 2 {
 		names, values := strings.Fields(lines[i]), strings.Fields(lines[i+1])
 		if len(names) == 0 || len(names) != len(values) || names[0] != values[0] {
 			return fmt.Errorf("lines %d and %d do not match", i+1, i+2)
@@ -163,6 +166,7 @@ func (l *Lab) printProcesses(w io.Writer) error {
 
 func (l *Lab) printAccesses(w io.Writer) {
 	fmt.Fprint(w, "\nACCESS\tWAY\tPACKETS\tBYTES\tLOST\tQUEUE FULL\tDOWN\tOTHER DROPS\tREORDERED\tDUPLICATED\tIMPAIRMENT\n")
+	var all [steer.NumAccesses]Stats
 	for a := range steer.Access(steer.NumAccesses) {
 		s, err := l.AccessStats(a)
 		if err != nil {
@@ -174,12 +178,15 @@ func (l *Lab) printAccesses(w io.Writer) {
 			fmt.Fprintf(w, "%v\t%v\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%v\n", a, d, c.Packets, c.Bytes, c.Lost, c.QueueFull, c.BlackHole,
 				c.Overflow+c.SendFailed+c.Malformed, c.Reordered, c.Duplicated, c.Impairment)
 		}
-		tunnel := "no uplink tunnel known"
+		all[a] = s
+	}
+	fmt.Fprint(w, "\nACCESS\tUPLINK TUNNEL\tECHO REQUESTS\tERROR INDICATIONS\tEND MARKERS\tUNKNOWN TEID\n")
+	for a, s := range all {
+		tunnel := "unknown"
 		if s.Tunnel != nil {
-			tunnel = fmt.Sprintf("uplink tunnel %#x at %v", s.Tunnel.TEID, s.Tunnel.Peer)
+			tunnel = fmt.Sprintf("%#x at %v", s.Tunnel.TEID, s.Tunnel.Peer)
 		}
-		fmt.Fprintf(w, "%v\t%s; echo requests %d, error indications %d, end markers %d, unknown TEID %d\n", a, tunnel,
-			s.Echo, s.Errors, s.EndMarkers, s.UnknownTEID)
+		fmt.Fprintf(w, "%v\t%s\t%d\t%d\t%d\t%d\n", steer.Access(a), tunnel, s.Echo, s.Errors, s.EndMarkers, s.UnknownTEID)
 	}
 }
 

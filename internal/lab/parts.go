@@ -91,7 +91,7 @@ http {
 		listen [::]:80 default_server reuseport ipv6only=on backlog=4096;
 {{- end}}
 		root {{.Root}};
-		location / { }
+		location = / { return 200 "data network of lab {{.Name}}\n"; }
 		location /upload/ {
 			dav_methods PUT DELETE;
 			create_full_put_path on;
@@ -106,7 +106,7 @@ func (l *Lab) startNginx(ctx context.Context) error {
 	var conf bytes.Buffer
 	_, noIPv6 := os.Stat("/proc/net/if_inet6")
 	if err := nginxConf.Execute(&conf, map[string]any{
-		"Dir": l.dir, "Root": filepath.Join(data, "www"), "Temp": filepath.Join(data, "nginx"), "IPv6": noIPv6 == nil,
+		"Name": l.name, "Dir": l.dir, "Root": filepath.Join(data, "www"), "Temp": filepath.Join(data, "nginx"), "IPv6": noIPv6 == nil,
 	}); err != nil {
 		return err
 	}

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"os/exec"
+	"strings"
 
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netlink/nl"
@@ -217,7 +218,7 @@ func (l *Lab) configureMPTCP() error {
 	for _, args := range commands {
 		argv := enterArgs(l.Namespace(UE), append([]string{"ip", "mptcp"}, args...))
 		if out, err := exec.Command(argv[0], argv[1:]...).CombinedOutput(); err != nil {
-			return fmt.Errorf("ip mptcp %v: %w: %s", args, err, bytes.TrimSpace(out))
+			return fmt.Errorf("ip mptcp %s (iproute2 5.9 or later is needed): %w: %s", strings.Join(args, " "), err, bytes.TrimSpace(out))
 		}
 	}
 	return nil
