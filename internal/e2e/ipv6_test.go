@@ -1,0 +1,28 @@
+package e2e
+
+import (
+	"net"
+	"net/netip"
+	"slices"
+	"testing"
+
+	"github.com/braid-upf/braid/internal/lab"
+	"github.com/braid-upf/braid/internal/mptcpclient"
+)
+
+func TestIPv6(t *testing.T) {
+	f := begin(t)
+	f.client.Local = netip.Addr{}
+	b := pattern(5_000_000)
+	addr := f.serveAt(lab.DNAddr6, func(c *net.TCPConn) error { return exchange(c, b) })
+	c := f.dial(addr)
+	f.check(exchange(c, b))
+	f.awaitJoin(c)
+	info, err := mptcpclient.Inspect(c)
+	f.check(err)
+	for _, want := range lab.UEAddr6 {
+		if !slices.ContainsFunc(info.Subflows, func(s mptcpclient.Subflow) bool { return s.Local.Addr() == want }) {
+			t.Errorf("subflows %v: none from %v", info.Subflows, want)
+		}
+	}
+}

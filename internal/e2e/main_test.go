@@ -1,0 +1,85 @@
+package e2e
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/braid-upf/braid/internal/lab"
+)
+
+// Shared by all tests; theLab is nil where something is missing, which is then
+// why.
+var (
+	theLab  *lab.Lab
+	missing error
+	files   = map[int]*file{} // by size
+)
+
+func TestMain(m *testing.M) {
+	code, err := setUp(m)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "e2e:", err)
+		code = 1
+	}
+	os.Exit(code)
+}
+
+func setUp(m *testing.M) (code int, err error) {
+	if missing = findMissing(); missing != nil {
+		if os.Getenv("REQUIRE_E2E") == "1" {
+			return 1, fmt.Errorf("REQUIRE_E2E=1, but %w", missing)
+		}
+		return m.Run(), nil
+	}
+	bin := os.Getenv("BRAID_BIN")
+	if bin == "" {
+		if bin, err = os.MkdirTemp("", "braid-e2e-"); err != nil {
+			return 1, err
+		}
+		defer os.RemoveAll(bin) //nolint:errcheck // a temporary folder
+		build := exec.Command("go", "build", "-o", bin+"/", "github.com/braid-upf/braid/cmd/...")
+		if out, err := build.CombinedOutput(); err != nil {
+			return 1, fmt.Errorf("build: %w\n%s", err, out)
+		}
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	theLab, err = lab.Up(ctx, lab.Options{
+		Name:          fmt.Sprintf("e2e%d", os.Getpid()),
+		BraidBin:      filepath.Join(bin, "braid"),
+		UPFBin:        filepath.Join(bin, "upf"),
+		Workers:       2,
+		IPv6:          true,
+		DieWithParent: true,
+		Progress:      os.Stderr,
+	})
+	if err != nil {
+		return 1, err
+	}
+	defer func() { err = errors.Join(err, theLab.Down()) }()
+	return m.Run(), nil
+}
+
+// findMissing names what this machine lacks.
+func findMissing() error {
+	if os.Geteuid() != 0 {
+		return errors.New("not root: network namespaces cannot be made")
+	}
+	for _, tool := range []string{"nginx", "ip", "nsenter"} {
+		if _, err := exec.LookPath(tool); err != nil {
+			return fmt.Errorf("command %s is missing", tool)
+		}
+	}
+	for _, path := range []string{"/dev/net/tun", "/proc/sys/net/mptcp/enabled"} {
+		if _, err := os.Stat(path); err != nil {
+			return fmt.Errorf("%s is missing", path)
+		}
+	}
+	return nil
+}
