@@ -278,7 +278,7 @@ func (w *watcher) judgeSwitch(trace mptcpclient.Trace) {
 	g := w.leg
 	gap, ok := trace.LongestGap(g.killedAt, g.backAt)
 	if !ok || !gap.To.Before(g.backAt) {
-		g.fault("nothing arrived while the %v access was dead", g.killed)
+		g.fault("nothing new arrived in the rest of the time that the %v access was dead", g.killed)
 		return
 	}
 	g.silence = gap.To.Sub(gap.From)

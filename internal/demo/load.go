@@ -110,7 +110,7 @@ func (l *load) carriesSince(a steer.Access, d lab.Direction, since time.Time) (t
 }
 
 // series is the load of an access in Mbit/s over the time since begun in seconds,
-// each point over a time of span up to it.
+// each point in the middle of the time of span that it stands for.
 func (l *load) series(a steer.Access, d lab.Direction, begun time.Time, span time.Duration) (x, y []float64) {
 	if len(l.looks) == 0 {
 		return nil, nil
@@ -122,7 +122,7 @@ func (l *load) series(a steer.Access, d lab.Direction, begun time.Time, span tim
 		if dt < span {
 			continue
 		}
-		x = append(x, max(0, now.at.Sub(begun).Seconds()))
+		x = append(x, max(0, now.at.Add(-dt/2).Sub(begun).Seconds()))
 		y = append(y, float64(now.of(d)[a]-then.of(d)[a])*8e-6/dt.Seconds())
 		then = now
 	}

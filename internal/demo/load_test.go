@@ -62,7 +62,7 @@ func TestLoad(t *testing.T) {
 		t.Error("an idle access carries")
 	}
 	x, y := l.series(steer.Access3GPP, lab.DirectionDown, t0, 200*time.Millisecond)
-	if len(x) != 20 || x[0] != 0.2 || math.Abs(y[0]-8) > 1e-9 || y[12] != 0 {
+	if len(x) != 20 || x[0] != 0.1 || math.Abs(y[0]-8) > 1e-9 || y[12] != 0 {
 		t.Errorf("series %v %v", x, y)
 	}
 }
@@ -99,9 +99,10 @@ func TestJudgeSwitch(t *testing.T) {
 		want   time.Duration
 		faults int
 	}{
-		{"silence begins before the kill", trace(980, 1250, 1260, 7100), 250 * time.Millisecond, 1}, // and nothing until it is back
-		{"one switch", trace(980, 1250, 1255, 6990, 7010), 0, 1},
-		{"steady after it", trace(995, 1005, 1305, 1310, 1500, 1700, 2000), 300 * time.Millisecond, 0},
+		{"nothing from the switch until the return", trace(980, 1250, 1260, 7100), 0, 1},
+		{"longer than allowed", trace(980, 1250, 1255, 6990, 7010), 0, 1},
+		{"silence begins before the kill", trace(900, 1250, 1300, 1500), 250 * time.Millisecond, 0},
+		{"silence begins after the kill", trace(995, 1005, 1305, 1310, 1500, 1700, 2000), 300 * time.Millisecond, 0},
 		{"nothing more", trace(900, 990), 0, 1},
 	} {
 		g := &leg{killedAt: at(1000), backAt: at(7000)}

@@ -79,6 +79,9 @@ func milliseconds(t time.Duration) string {
 	return fmt.Sprintf("%d ms", t.Milliseconds())
 }
 
+// display is the name of each access in a picture.
+var display = [steer.NumAccesses]string{steer.Access3GPP: "3GPP access", steer.AccessNon3GPP: "non-3GPP access"}
+
 // plotSpan is the time that a point of the plot stands for.
 const plotSpan = 200 * time.Millisecond
 
@@ -94,12 +97,12 @@ func (d *demo) chart() *plot.Chart {
 		}
 		for a, color := range [steer.NumAccesses]string{steer.Access3GPP: "#1f6feb", steer.AccessNon3GPP: "#d9730d"} {
 			x, y := g.load.series(steer.Access(a), g.direction, g.begun, plotSpan)
-			p.Series = append(p.Series, plot.Series{Name: steer.Access(a).String(), Color: color, X: x, Y: y})
+			p.Series = append(p.Series, plot.Series{Name: display[a], Color: color, X: x, Y: y})
 		}
 		if !g.killedAt.IsZero() {
 			from, to := g.killedAt.Sub(g.begun).Seconds(), g.backAt.Sub(g.begun).Seconds()
 			p.Spans = []plot.Span{{From: from, To: to}}
-			p.Marks = []plot.Mark{{X: from, Label: g.killed.String() + " killed"}, {X: to, Label: g.killed.String() + " back"}}
+			p.Marks = []plot.Mark{{X: from, Label: display[g.killed] + " killed"}, {X: to, Label: display[g.killed] + " back"}}
 		}
 		c.Panels = append(c.Panels, p)
 	}
