@@ -1,0 +1,40 @@
+# Braid. `make demo` and `make test` set up what is missing and need root; the rest does not.
+
+SHELL := /bin/bash
+.DELETE_ON_ERROR:
+.PHONY: all lint format test bench demo setup clean root
+
+# The proxy of Go modules may answer exact versions only.
+GOLANGCI_LINT := go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.14.0
+BENCH ?= .
+BENCHTIME ?= 1s
+COUNT ?= 1
+
+all: ## build bin/upf and bin/braid
+	@mkdir -p bin
+	CGO_ENABLED=0 go build -trimpath -o bin/ ./cmd/upf ./cmd/braid
+
+lint: ## golangci-lint with .golangci.yml, and the same of shell scripts
+	$(GOLANGCI_LINT) run
+	bash -n scripts/setup .ci/run
+
+format: ## gofumpt and goimports over the tree
+	$(GOLANGCI_LINT) fmt
+
+test: root setup all ## every test, none skipped: unit, race detector, end to end
+	REQUIRE_E2E=1 BRAID_BIN=$(CURDIR)/bin go run ./scripts/runtests
+
+bench: ## benchmarks on one core; BENCH=regexp BENCHTIME=1s COUNT=1
+	go test -run '^$$' -bench '$(BENCH)' -benchtime $(BENCHTIME) -count $(COUNT) -benchmem -cpu 1 ./...
+
+demo: root setup all ## the main job on real input: ends with demo: PASS or demo: FAIL
+	bin/braid demo
+
+setup: ## install what is missing (Debian, Ubuntu)
+	@scripts/setup
+
+root:
+	@[ "$$(id -u)" = 0 ] || { echo "This makes network namespaces and TUN devices and needs root: use sudo." >&2; exit 1; }
+
+clean: ## remove what was built
+	rm -rf bin out
