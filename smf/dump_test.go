@@ -115,7 +115,7 @@ func TestDumpPackets(t *testing.T) {
 			t.Errorf("record %+v", record)
 		}
 		data := file.Next(int(record.Length))
-		first := gopacket.LayerType(layers.LayerTypeIPv4)
+		first := layers.LayerTypeIPv4
 		if data[0]>>4 == 6 {
 			first = layers.LayerTypeIPv6
 		}

@@ -14,8 +14,10 @@ import (
 	"github.com/braid-upf/braid/atsss/steer"
 )
 
-var compareAddrs = cmp.Comparer(func(a, b netip.Addr) bool { return a == b })
-var compareAddrPorts = cmp.Comparer(func(a, b netip.AddrPort) bool { return a == b })
+var (
+	compareAddrs     = cmp.Comparer(func(a, b netip.Addr) bool { return a == b })
+	compareAddrPorts = cmp.Comparer(func(a, b netip.AddrPort) bool { return a == b })
+)
 
 // goodPolicy is what the bad ones below differ from.
 const goodPolicy = `upf: 10.0.0.1

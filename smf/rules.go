@@ -53,8 +53,8 @@ func accessFAR(a steer.Access) uint32 { return 2 + uint32(a) }
 func downlinkPDR(i int) uint16        { return firstDLPDR + uint16(i) }
 func otherMAR(id uint16) uint16       { return 3 - id }
 
-// establishmentRules is everything that creates s, with its MAR as number mar.
-func establishmentRules(s *Session, mar uint16) []*ie.IE {
+// establishmentRules is everything that creates s, with [firstMAR].
+func establishmentRules(s *Session) []*ie.IE {
 	var ies []*ie.IE
 	for _, a := range accessList {
 		if acc := s.Accesses[a]; acc != nil {
@@ -62,7 +62,7 @@ func establishmentRules(s *Session, mar uint16) []*ie.IE {
 		}
 	}
 	for i, ue := range s.UE {
-		ies = append(ies, createDownlinkPDR(s, downlinkPDR(i), ue, mar))
+		ies = append(ies, createDownlinkPDR(s, downlinkPDR(i), ue))
 	}
 	ies = append(ies, createCoreFAR(s))
 	for _, a := range accessList {
@@ -72,7 +72,7 @@ func establishmentRules(s *Session, mar uint16) []*ie.IE {
 	}
 	return append(ies,
 		ie.NewCreateQER(ie.NewQERID(flowQER), ie.NewGateStatus(ie.GateStatusOpen, ie.GateStatusOpen), ie.NewQFI(s.QFI)),
-		createMAR(s, mar),
+		createMAR(s, firstMAR),
 		ie.NewPDNType(pdnType(s.UE)))
 }
 
@@ -104,14 +104,14 @@ func createUplinkPDR(s *Session, a steer.Access) *ie.IE {
 }
 
 // createDownlinkPDR detects what goes to one address of the UE.
-func createDownlinkPDR(s *Session, id uint16, ue netip.Addr, mar uint16) *ie.IE {
+func createDownlinkPDR(s *Session, id uint16, ue netip.Addr) *ie.IE {
 	return ie.NewCreatePDR(
 		ie.NewPDRID(id), ie.NewPrecedence(precedence),
 		ie.NewPDI(
 			ie.NewSourceInterface(ie.SrcInterfaceCore),
 			ie.NewNetworkInstance(s.DNN),
 			ueAddress(ue, ueIPDestination)),
-		ie.NewQERID(flowQER), ie.NewMARID(mar))
+		ie.NewQERID(flowQER), ie.NewMARID(firstMAR))
 }
 
 func createCoreFAR(s *Session) *ie.IE {

@@ -125,7 +125,7 @@ PDN Type 01
 `
 
 func TestEstablishmentRules(t *testing.T) {
-	got := render(parsed(t, establishmentRules(testSession(), firstMAR)))
+	got := render(parsed(t, establishmentRules(testSession())))
 	if d := cmp.Diff(wantEstablishment, got); d != "" {
 		t.Errorf("rules (-want +got):\n%s", d)
 	}
@@ -135,7 +135,7 @@ func TestEstablishmentRulesIPv6(t *testing.T) {
 	s := testSession()
 	s.UE = []netip.Addr{netip.MustParseAddr("10.60.0.1"), netip.MustParseAddr("fd00:60::1")}
 	s.Accesses[steer.Access3GPP].Peer = netip.MustParseAddr("fd00:1::2")
-	got := render(parsed(t, establishmentRules(s, firstMAR)))
+	got := render(parsed(t, establishmentRules(s)))
 	for _, want := range []string{
 		"F-TEID 06\n", // CHOOSE, V6
 		"F-TEID 05\n", // the other tunnel
@@ -295,7 +295,7 @@ func TestModificationRulesRandom(t *testing.T) {
 		have := randomSession(t)
 		mar := firstMAR
 		store := &ruleStore{}
-		if err := store.apply(parsed(t, establishmentRules(&have, mar))); err != nil {
+		if err := store.apply(parsed(t, establishmentRules(&have))); err != nil {
 			t.Fatal(err)
 		}
 		for range rapid.IntRange(1, 5).Draw(t, "steps") {
@@ -310,7 +310,7 @@ func TestModificationRulesRandom(t *testing.T) {
 				t.Fatalf("%v; rules:\n%s", err, render(ies))
 			}
 			fresh := &ruleStore{}
-			if err := fresh.apply(parsed(t, establishmentRules(&want, firstMAR))); err != nil {
+			if err := fresh.apply(parsed(t, establishmentRules(&want))); err != nil {
 				t.Fatal(err)
 			}
 			if d := cmp.Diff(fresh.effect(), store.effect()); d != "" {

@@ -34,7 +34,7 @@ type tunnel struct {
 // establish creates want on the UPF.
 func (s *SMF) establish(ctx context.Context, ses *session, want *Session) error {
 	const name = "Session Establishment Request"
-	ies := append([]*ie.IE{nodeID(s.node), fseid(ses.cpSEID, s.node)}, establishmentRules(want, firstMAR)...)
+	ies := append([]*ie.IE{nodeID(s.node), fseid(ses.cpSEID, s.node)}, establishmentRules(want)...)
 	answer, err := s.endpoint.Request(ctx, s.peer, message.NewSessionEstablishmentRequest(0, 0, 0, 0, 0, ies...))
 	if err != nil {
 		return err

@@ -127,7 +127,7 @@ const (
 func effectOf(t *testing.T, s *Session) string {
 	t.Helper()
 	var r ruleStore
-	if err := r.apply(parsed(t, establishmentRules(s, firstMAR))); err != nil {
+	if err := r.apply(parsed(t, establishmentRules(s))); err != nil {
 		t.Fatal(err)
 	}
 	return r.effect()
