@@ -1,0 +1,119 @@
+package dataplane
+
+import (
+	"github.com/braid-upf/braid/atsss/steer"
+	"github.com/braid-upf/braid/gtpu"
+	"github.com/braid-upf/braid/packet"
+)
+
+// counter is the index of a worker's counter.
+type counter uint8
+
+const (
+	n3Received counter = iota
+	n3ReceivedBytes
+	n3Sent
+	n3SentBytes
+	n6Received
+	n6ReceivedBytes
+	n6Sent
+	n6SentBytes
+
+	echoRequests
+	echoResponses
+	endMarkers
+	errorIndicationsReceived
+	errorIndicationsSent
+	extensionNotificationsReceived
+	extensionNotificationsSent
+	notificationsLimited // Error Indications and notifications that the rate limit kept back
+	eventsLost           // the control side did not take them in time
+
+	notOwner // packets that came to a worker which does not own them and were handed over
+
+	dropMessageType
+	dropUnknownTEID
+	dropUnknownUE
+	dropSpoofedSource
+	dropNoPDRUplink
+	dropNoPDRDownlink
+	dropGateUplink
+	dropGateDownlink
+	dropFARUplink
+	dropFARDownlink
+	dropNoAccess
+	dropNoSession
+	dropNotOwner
+	dropTooLong
+
+	numCounters
+)
+
+var counterNames = [numCounters]string{
+	n3Received:                     "n3_received_packets",
+	n3ReceivedBytes:                "n3_received_bytes",
+	n3Sent:                         "n3_sent_packets",
+	n3SentBytes:                    "n3_sent_bytes",
+	n6Received:                     "n6_received_packets",
+	n6ReceivedBytes:                "n6_received_bytes",
+	n6Sent:                         "n6_sent_packets",
+	n6SentBytes:                    "n6_sent_bytes",
+	echoRequests:                   "echo_requests_received",
+	echoResponses:                  "echo_responses_received",
+	endMarkers:                     "end_markers_received",
+	errorIndicationsReceived:       "error_indications_received",
+	errorIndicationsSent:           "error_indications_sent",
+	extensionNotificationsReceived: "extension_notifications_received",
+	extensionNotificationsSent:     "extension_notifications_sent",
+	notificationsLimited:           "notifications_rate_limited",
+	eventsLost:                     "events_lost",
+	notOwner:                       "not_owner",
+	dropMessageType:                "drop_message_type",
+	dropUnknownTEID:                "drop_unknown_teid",
+	dropUnknownUE:                  "drop_unknown_ue",
+	dropSpoofedSource:              "drop_spoofed_source",
+	dropNoPDRUplink:                "drop_no_pdr_uplink",
+	dropNoPDRDownlink:              "drop_no_pdr_downlink",
+	dropGateUplink:                 "drop_gate_uplink",
+	dropGateDownlink:               "drop_gate_downlink",
+	dropFARUplink:                  "drop_far_uplink",
+	dropFARDownlink:                "drop_far_downlink",
+	dropNoAccess:                   "drop_no_access",
+	dropNoSession:                  "drop_no_session",
+	dropNotOwner:                   "drop_not_owner",
+	dropTooLong:                    "drop_too_long",
+}
+
+// Names of the directions and accesses in counters.
+var accessNames = [steer.NumAccesses]string{"3gpp", "non_3gpp"}
+
+// counters are those of one worker; only it writes them. Bytes are of IP packets
+// on N6 and of GTP-U messages on N3.
+type counters struct {
+	n    [numCounters]uint64
+	gtpu [gtpu.NumReasons]uint64   // N3: refused by gtpu.Parse
+	n3IP [packet.NumReasons]uint64 // N3: refused by packet.Parse
+	n6IP [packet.NumReasons]uint64
+
+	// What went over each access: inner IP packets and their bytes.
+	uplink, downlink [steer.NumAccesses]struct{ packets, bytes uint64 }
+}
+
+func (c *counters) each(f func(name string, v uint64)) {
+	for i, v := range c.n {
+		f(counterNames[i], v)
+	}
+	for r := gtpu.OK + 1; r < gtpu.NumReasons; r++ {
+		f("drop_n3_gtpu_"+r.String(), c.gtpu[r])
+	}
+	for r := packet.OK + 1; r < packet.NumReasons; r++ {
+		f("drop_n3_ip_"+r.String(), c.n3IP[r])
+		f("drop_n6_ip_"+r.String(), c.n6IP[r])
+	}
+	for a, name := range accessNames {
+		f("uplink_"+name+"_packets", c.uplink[a].packets)
+		f("uplink_"+name+"_bytes", c.uplink[a].bytes)
+		f("downlink_"+name+"_packets", c.downlink[a].packets)
+		f("downlink_"+name+"_bytes", c.downlink[a].bytes)
+	}
+}

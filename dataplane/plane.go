@@ -1,0 +1,447 @@
+// Package dataplane is the packet path of the UPF between N3 (GTP-U, TS 29.281) and
+// N6: sessions with their packet detection, forwarding, multi-access and QoS
+// enforcement rules (TS 29.244 §5.2, §5.20), each session on one worker, and the
+// road of its TCP packets through the proxy.
+//
+// A [Plane] has a worker for each queue of its driver: one goroutine on one OS
+// thread that takes a burst of packets, works on each to the end, and sends what
+// comes of it. Workers share nothing that needs a lock. A session's home is its
+// slot ([Rules.Slot]); all its TEIDs and UE addresses are steered to that worker,
+// so that both accesses of a multi-access session meet there.
+//
+// # Rules
+//
+//   - Uplink: TEID, then the PDRs of that tunnel by precedence: QFI, SDF filters, UE
+//     address. A source address that is none of the session's is dropped.
+//   - Downlink: UE address, then the session's PDRs by precedence: UE address, SDF
+//     filters. Ordinary traffic under a MAR is steered by flow.
+//   - The FAR's action, or that of the access's FAR of the MAR: drop, to N6 (uplink),
+//     or into a GTP-U tunnel (downlink) with the QFI of the first QER that has one.
+//   - GTP-U outer headers are always removed uplink: Outer Header Removal is not
+//     looked at, a T-PDU could not go to N6 otherwise.
+//   - TTL and hop limit are left alone: the tunnel is one hop of the UE's link, the
+//     kernel behind N6 routes and counts.
+//
+// # Left out
+//
+// Buffering and downlink data notification (BUFF and NOCP are held as drops), usage
+// reporting, rate enforcement, uplink to another UPF (N9) and from UE to UE without
+// N6, Ethernet and unstructured sessions, UE addresses that overlap between network
+// instances, holding back Error Indications after a restart.
+package dataplane
+
+import (
+	"context"
+	crand "crypto/rand"
+	"errors"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"net/netip"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/braid-upf/braid/atsss/mptcp"
+	"github.com/braid-upf/braid/atsss/proxy"
+	"github.com/braid-upf/braid/dataplane/driver"
+	"github.com/braid-upf/braid/packet"
+)
+
+// NumSlots is the number of slots.
+const NumSlots = 1 << SlotBits
+
+// SlotOf is the slot that a TEID chosen by this UPF implies: its high SlotBits.
+func SlotOf(teid uint32) uint16 { return uint16(teid >> (32 - SlotBits)) }
+
+// Errors of [Plane.Install].
+var (
+	ErrTEIDInUse   = errors.New("TEID is another session's")
+	ErrUEAddrInUse = errors.New("UE address is another session's")
+
+	// ErrStopped: Run has returned; nothing can be installed any more.
+	ErrStopped = errors.New("data plane has stopped")
+)
+
+// Config is what a plane is made with.
+type Config struct {
+	Set driver.Set // packet I/O; its owner closes it after Run has returned
+
+	// N3MTU is the longest IP packet, in bytes, that N3 carries unfragmented.
+	// It bounds what the proxy makes servers send. 0 = 1500.
+	N3MTU int
+
+	Buffers    int // packet buffers a worker starts with; 0 = 4096
+	MaxPacket  int // longest packet that a buffer holds, in bytes; 0 = packet.MaxPacket
+	Keys       int // MPTCP keys that a worker keeps ready; 0 = 1024
+	EventQueue int // events that Events holds before they are lost; 0 = 1024
+}
+
+// Plane is the control side of the workers. Its methods may be called by any
+// goroutine.
+type Plane struct {
+	set    driver.Set
+	n3     []netip.Addr
+	mtu    int
+	epoch  time.Time
+	events chan Event
+
+	workers    []*worker
+	handOvers  [][]*ring[handedOver] // from, to
+	teidOwners ownerTable[uint32]
+	ueOwners   ownerTable[ueKey]
+	ueLengths  atomic.Pointer[[]uint8] // prefix lengths ever used in ueOwners
+
+	mu       sync.Mutex // of what follows
+	state    state
+	sessions map[uint64]*record
+	teids    map[uint32]uint64 // to SEID
+	ues      map[ueKey]uint64
+}
+
+type state uint8
+
+const (
+	created state = iota // workers are not running: the control side acts for them
+	running
+	stopped
+)
+
+// record is what the control side remembers of an installed session.
+type record struct {
+	worker int
+	teids  []uint32
+	ues    []ueKey
+}
+
+// New makes a plane with a worker for each of cfg.Set's.
+func New(cfg Config) (*Plane, error) {
+	n := cfg.Set.Workers()
+	if n < 1 || n > maxWorkers {
+		return nil, fmt.Errorf("%d workers: allowed are 1 to %d", n, maxWorkers)
+	}
+	p := &Plane{
+		set:      cfg.Set,
+		mtu:      or(cfg.N3MTU, 1500),
+		epoch:    time.Now(),
+		events:   make(chan Event, or(cfg.EventQueue, 1024)),
+		sessions: map[uint64]*record{},
+		teids:    map[uint32]uint64{},
+		ues:      map[ueKey]uint64{},
+	}
+	p.ueLengths.Store(&[]uint8{})
+	for _, a := range cfg.Set.N3Addrs() {
+		p.n3 = append(p.n3, a.Unmap())
+	}
+	for slot := range uint16(NumSlots) {
+		if err := p.set.SteerSlot(slot, p.home(slot)); err != nil {
+			return nil, fmt.Errorf("slot %d: %w", slot, err)
+		}
+	}
+	for i := range n {
+		w, err := p.newWorker(i, &cfg)
+		if err != nil {
+			return nil, err
+		}
+		p.workers = append(p.workers, w)
+		rings := make([]*ring[handedOver], n)
+		for j := range rings {
+			rings[j] = newRing[handedOver](handOverSlots)
+		}
+		p.handOvers = append(p.handOvers, rings)
+	}
+	return p, nil
+}
+
+// or is v, or def if v is zero.
+func or(v, def int) int {
+	if v == 0 {
+		return def
+	}
+	return v
+}
+
+func (p *Plane) newWorker(i int, cfg *Config) (*worker, error) {
+	var seed [32]byte
+	if _, err := crand.Read(seed[:]); err != nil {
+		return nil, fmt.Errorf("random seed: %w", err)
+	}
+	random := rand.NewChaCha8(seed).Uint64
+	pool := packet.NewPool(or(cfg.Buffers, 4096), cfg.MaxPacket)
+	// A join's token names the worker of its connection.
+	owns := func(token uint32) bool { return p.home(SlotOf(token)) == i }
+	return &worker{
+		index: i,
+		plane: p,
+		drv:   p.set.Driver(i),
+		pool:  pool,
+		proxy: proxy.New(proxy.Config{
+			Pool: pool, Rand: random, Keys: mptcp.NewKeyPool(or(cfg.Keys, 1024), random, owns),
+		}),
+		teids:    map[uint32]*tunnel{},
+		ues:      ueTable{sessions: map[ueKey]*session{}},
+		bySEID:   map[uint64]*session{},
+		commands: newRing[func(*worker)](16),
+		exited:   make(chan struct{}),
+	}, nil
+}
+
+// home is the worker of a slot.
+func (p *Plane) home(slot uint16) int { return int(slot) % p.set.Workers() }
+
+// clock is the time for the proxies.
+func (p *Plane) clock() proxy.Time { return proxy.Time(time.Since(p.epoch)) }
+
+// Workers is the number of workers.
+func (p *Plane) Workers() int { return len(p.workers) }
+
+// Events delivers what workers notice. It is never closed.
+func (p *Plane) Events() <-chan Event { return p.events }
+
+// Run runs the workers until ctx ends, which is no error, or a driver fails. It
+// can be called once.
+func (p *Plane) Run(ctx context.Context) error {
+	p.mu.Lock()
+	if p.state != created {
+		p.mu.Unlock()
+		return ErrStopped
+	}
+	p.state = running
+	p.mu.Unlock()
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	for _, w := range p.workers {
+		go func() {
+			if err := w.run(); err != nil {
+				cancel(fmt.Errorf("worker %d: %w", w.index, err))
+			}
+		}()
+	}
+	<-ctx.Done()
+	for _, w := range p.workers {
+		w.stop.Store(true)
+		w.drv.Wake()
+	}
+	for _, w := range p.workers {
+		<-w.exited
+	}
+	p.mu.Lock()
+	p.state = stopped
+	p.mu.Unlock()
+	if err := context.Cause(ctx); !errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded) {
+		return err
+	}
+	return nil
+}
+
+// do has worker i call f between two bursts, and waits for it. p.mu is held.
+func (p *Plane) do(i int, f func(*worker)) error {
+	w := p.workers[i]
+	switch p.state {
+	case created:
+		f(w)
+		w.forwardProxied()
+		w.send()
+		return nil
+	case stopped:
+		return ErrStopped
+	case running:
+	}
+	select {
+	case <-w.exited:
+		return ErrStopped
+	default:
+	}
+	done := make(chan struct{})
+	// One command at a time: the ring, of which p.mu makes us the only
+	// producer, is never full.
+	*w.commands.room() = func(w *worker) {
+		f(w)
+		close(done)
+	}
+	w.commands.publish()
+	w.drv.Wake()
+	select {
+	case <-done:
+		return nil
+	case <-w.exited:
+		return ErrStopped
+	}
+}
+
+// Install makes r the rules of session r.SEID from the worker's next burst on; when
+// it returns nil they are in force. On an error nothing has changed: the rules are
+// contradictory, an identifier is another session's ([ErrTEIDInUse],
+// [ErrUEAddrInUse]), steering is full, or the plane has stopped. The plane keeps r.
+func (p *Plane) Install(r *Rules) error {
+	rs, err := compile(r, p.n3, p.mtu)
+	if err != nil {
+		return fmt.Errorf("session %#x: %w", r.SEID, err)
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.state == stopped {
+		return ErrStopped
+	}
+	next := &record{worker: p.home(r.Slot()), ues: rs.ues}
+	for i := range rs.tunnels {
+		next.teids = append(next.teids, rs.tunnels[i].teid)
+	}
+	if err := p.checkFree(r.SEID, next); err != nil {
+		return fmt.Errorf("session %#x: %w", r.SEID, err)
+	}
+	old := p.sessions[r.SEID]
+	if old == nil {
+		old = &record{worker: next.worker}
+	}
+	// New identifiers lead to the worker before it knows them; packets that come
+	// meanwhile are of nobody, as they were. Old ones go after it has let go.
+	if err := p.claim(r.SEID, old, next); err != nil {
+		return fmt.Errorf("session %#x: %w", r.SEID, err)
+	}
+	if err := p.do(next.worker, func(w *worker) { w.install(r.SEID, rs) }); err != nil {
+		return errors.Join(fmt.Errorf("session %#x: %w", r.SEID, err), p.disclaim(next, old))
+	}
+	p.sessions[r.SEID] = next
+	return p.disclaim(old, next)
+}
+
+// Remove takes the session out; its connections are forgotten. A session that is
+// not there is no error.
+func (p *Plane) Remove(seid uint64) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	old := p.sessions[seid]
+	if old == nil {
+		return nil
+	}
+	if err := p.do(old.worker, func(w *worker) { w.remove(seid) }); err != nil {
+		return fmt.Errorf("session %#x: %w", seid, err)
+	}
+	delete(p.sessions, seid)
+	return p.disclaim(old, &record{})
+}
+
+// checkFree says whether no other session than seid has next's identifiers.
+func (p *Plane) checkFree(seid uint64, next *record) error {
+	for _, t := range next.teids {
+		if o, ok := p.teids[t]; ok && o != seid {
+			return fmt.Errorf("TEID %#08x: %w (%#x)", t, ErrTEIDInUse, o)
+		}
+	}
+	for _, k := range next.ues {
+		if o, ok := p.ues[k]; ok && o != seid {
+			return fmt.Errorf("UE address %v: %w (%#x)", k.prefix(), ErrUEAddrInUse, o)
+		}
+	}
+	return nil
+}
+
+// claim steers what next has and old has not, all or nothing.
+func (p *Plane) claim(seid uint64, old, next *record) error {
+	done := record{worker: next.worker}
+	for _, t := range next.teids {
+		if slices.Contains(old.teids, t) {
+			continue
+		}
+		if err := p.set.SteerTEID(t, next.worker); err != nil {
+			return errors.Join(fmt.Errorf("steer TEID %#08x: %w", t, err), p.disclaim(&done, &record{}))
+		}
+		p.teids[t] = seid
+		p.teidOwners.set(uint64(t), t, next.worker)
+		done.teids = append(done.teids, t)
+	}
+	for _, k := range next.ues {
+		if slices.Contains(old.ues, k) {
+			continue
+		}
+		if err := p.set.SteerUE(k.prefix(), next.worker); err != nil {
+			return errors.Join(fmt.Errorf("steer UE address %v: %w", k.prefix(), err), p.disclaim(&done, &record{}))
+		}
+		p.ues[k] = seid
+		p.claimUE(k, next.worker)
+		done.ues = append(done.ues, k)
+	}
+	return nil
+}
+
+// claimUE enters k in ueOwners.
+func (p *Plane) claimUE(k ueKey, worker int) {
+	if old := *p.ueLengths.Load(); !slices.Contains(old, k.bits) {
+		lengths := append(slices.Clone(old), k.bits)
+		slices.Sort(lengths)
+		slices.Reverse(lengths)
+		p.ueLengths.Store(&lengths)
+	}
+	p.ueOwners.set(k.hash(), k, worker)
+}
+
+// disclaim undoes claim for what old has and next has not.
+func (p *Plane) disclaim(old, next *record) error {
+	var errs []error
+	for _, t := range old.teids {
+		if !slices.Contains(next.teids, t) {
+			errs = append(errs, p.set.ForgetTEID(t))
+			delete(p.teids, t)
+			p.teidOwners.forget(uint64(t), t)
+		}
+	}
+	for _, k := range old.ues {
+		if !slices.Contains(next.ues, k) {
+			errs = append(errs, p.set.ForgetUE(k.prefix()))
+			delete(p.ues, k)
+			p.ueOwners.forget(k.hash(), k)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// ueOwner is the worker that has a, for any worker to ask.
+func (p *Plane) ueOwner(a *packet.Addr) (int, bool) {
+	for _, n := range *p.ueLengths.Load() {
+		k := keyOf(a, n)
+		if w, ok := p.ueOwners.get(k.hash(), k); ok {
+			return w, true
+		}
+	}
+	return 0, false
+}
+
+// Counters are the sums of all workers' counters, by name: the packet path's, the
+// proxy's with the prefix "proxy_", and the driver's with the prefix "driver_".
+func (p *Plane) Counters() map[string]uint64 {
+	sum := map[string]uint64{}
+	for i := range p.workers {
+		for name, v := range p.WorkerCounters(i) {
+			sum[name] += v
+		}
+	}
+	return sum
+}
+
+// WorkerCounters are the counters of one worker.
+func (p *Plane) WorkerCounters(i int) map[string]uint64 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	out := map[string]uint64{}
+	read := func(w *worker) { maps.Copy(out, w.counters()) }
+	if p.do(i, read) == nil {
+		return out
+	}
+	// It has stopped, or is about to.
+	<-p.workers[i].exited
+	return p.workers[i].counters()
+}
+
+func (w *worker) counters() map[string]uint64 {
+	out := map[string]uint64{}
+	prefixed := func(prefix string) func(string, uint64) {
+		return func(name string, v uint64) { out[prefix+name] = v }
+	}
+	w.count.each(prefixed(""))
+	w.proxy.Counters().Each(prefixed("proxy_"))
+	w.drv.Counters(prefixed("driver_"))
+	out["sessions"] = uint64(len(w.bySEID))
+	return out
+}

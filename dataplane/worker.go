@@ -1,0 +1,183 @@
+package dataplane
+
+import (
+	"runtime"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"github.com/braid-upf/braid/atsss/proxy"
+	"github.com/braid-upf/braid/dataplane/driver"
+	"github.com/braid-upf/braid/gtpu"
+	"github.com/braid-upf/braid/packet"
+)
+
+// worker serves the sessions of its slots: one goroutine on one OS thread. All
+// fields belong to it, but for those that say otherwise.
+type worker struct {
+	index int
+	plane *Plane // only what is immutable or safe to share: owners, peers of the hand-over
+	drv   driver.Driver
+	pool  *packet.Pool
+	proxy *proxy.Proxy
+
+	teids    map[uint32]*tunnel
+	ues      ueTable
+	sessions []*session // by proxy.Session.ID; nil = free
+	bySEID   map[uint64]*session
+
+	rx, tx driver.Burst
+	out    proxy.Out
+	now    proxy.Time
+	ticked proxy.Time // when proxy.Tick was last called
+
+	// Scratch of the packet in hand.
+	gtp  gtpu.Header
+	ip   packet.Info
+	flow tuple
+
+	limit  limiter
+	peers  []driver.Peer // of notifications waiting in tx; see addPeer
+	count  counters
+	toWake uint64 // workers, by bit, that packets were handed to in this burst
+
+	commands *ring[func(*worker)] // written by the control side
+	stop     atomic.Bool          // set by the control side
+	exited   chan struct{}        // closed when run has returned
+}
+
+// maxWorkers is set by worker.toWake.
+const maxWorkers = 64
+
+// run is the worker's loop, until stop or an error of the driver.
+func (w *worker) run() error {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	defer close(w.exited)
+	for !w.stop.Load() {
+		if err := w.drv.Receive(&w.rx, w.pool, w.patience()); err != nil {
+			return err
+		}
+		w.burst()
+	}
+	return nil
+}
+
+// patience is how long the driver may wait for packets.
+func (w *worker) patience() time.Duration {
+	if w.proxy.Idle() {
+		return -1
+	}
+	return max(0, proxy.TickInterval-time.Duration(w.plane.clock()-w.ticked))
+}
+
+// burst works on what was received, to the end, and sends what comes of it.
+func (w *worker) burst() {
+	w.now = w.plane.clock()
+	w.runCommands()
+	for i := range w.rx.N3 {
+		p := &w.rx.N3[i]
+		w.count.n[n3Received]++
+		w.count.n[n3ReceivedBytes] += uint64(p.Buf.Len())
+		w.uplink(p.Buf, p.Peer, p.Local, false)
+	}
+	for _, b := range w.rx.N6 {
+		w.count.n[n6Received]++
+		w.count.n[n6ReceivedBytes] += uint64(b.Len())
+		w.downlink(b, false)
+	}
+	w.takeHandedOver()
+	if w.now-w.ticked >= proxy.Time(proxy.TickInterval) && !w.proxy.Idle() {
+		w.ticked = w.now
+		w.proxy.Tick(w.now, &w.out)
+	}
+	w.forwardProxied()
+	w.send()
+	w.wakeOthers()
+}
+
+// send hands tx to the driver.
+func (w *worker) send() {
+	for i := range w.tx.N3 {
+		w.count.n[n3SentBytes] += uint64(w.tx.N3[i].Buf.Len())
+	}
+	for _, b := range w.tx.N6 {
+		w.count.n[n6SentBytes] += uint64(b.Len())
+	}
+	w.count.n[n3Sent] += uint64(len(w.tx.N3))
+	w.count.n[n6Sent] += uint64(len(w.tx.N6))
+	if len(w.tx.N3)+len(w.tx.N6) > 0 {
+		w.drv.Send(&w.tx, w.pool)
+		w.tx.Reset()
+	}
+	w.peers = w.peers[:0]
+}
+
+// drop counts b and puts it back.
+func (w *worker) drop(b *packet.Buffer, c counter) {
+	w.count.n[c]++
+	w.pool.Put(b)
+}
+
+func (w *worker) runCommands() {
+	for f := w.commands.next(); f != nil; f = w.commands.next() {
+		(*f)(w)
+		*f = nil
+		w.commands.release()
+	}
+}
+
+// install makes rs the rules of session seid, which it makes if it is not there.
+func (w *worker) install(seid uint64, rs *ruleSet) {
+	s := w.bySEID[seid]
+	if s == nil {
+		s = &session{seid: seid}
+		w.bySEID[seid] = s
+		id := slices.Index(w.sessions, nil)
+		if id < 0 {
+			id = len(w.sessions)
+			w.sessions = append(w.sessions, nil)
+		}
+		w.sessions[id] = s
+		s.proxy.ID = uint32(id)
+	} else {
+		w.unlink(s)
+	}
+	s.rules, s.proxy.MTU = rs, rs.mtu
+	s.proxied = s.proxied || rs.proxied
+	for i := range rs.tunnels {
+		t := &rs.tunnels[i]
+		t.session = s
+		w.teids[t.teid] = t
+	}
+	for _, k := range rs.ues {
+		w.ues.put(k, s)
+	}
+	if s.proxied {
+		w.proxy.AccessRules(w.now, &s.proxy, rs.ruleOf, &w.out)
+	}
+}
+
+// remove forgets the session seid and its connections.
+func (w *worker) remove(seid uint64) {
+	s := w.bySEID[seid]
+	if s == nil {
+		return
+	}
+	// What the proxy has yet to send belongs to sessions that are still there.
+	w.forwardProxied()
+	w.proxy.EndSession(&s.proxy)
+	w.unlink(s)
+	delete(w.bySEID, seid)
+	w.sessions[s.proxy.ID] = nil
+}
+
+// unlink takes the session's identifiers out of the tables.
+func (w *worker) unlink(s *session) {
+	for i := range s.rules.tunnels {
+		delete(w.teids, s.rules.tunnels[i].teid)
+	}
+	for _, k := range s.rules.ues {
+		w.ues.remove(k)
+	}
+}
