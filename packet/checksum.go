@@ -44,12 +44,10 @@ func Sum(b []byte) uint64 {
 // Fold reduces a sum to 16 bits with end-around carry. The checksum field is its
 // complement.
 func Fold(s uint64) uint16 {
-	s = s>>32 + s&0xffffffff
-	s = s>>32 + s&0xffffffff
-	s = s>>16 + s&0xffff
-	s = s>>16 + s&0xffff
-	s = s>>16 + s&0xffff
-	return uint16(s)
+	s = s>>32 + s&0xffffffff // at most 33 bits
+	s = s>>16 + s&0xffff     // at most 18
+	s = s>>16 + s&0xffff     // at most 17
+	return uint16(s>>16 + s&0xffff)
 }
 
 // PseudoSum is the sum of the pseudo header of a transport segment of n bytes

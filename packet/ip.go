@@ -204,7 +204,7 @@ func updateChecksum(c []byte, old, new uint16) {
 // PutIPHeader writes an IP header without options for a transport payload to
 // follow into b and returns its length, 20 or 40. src and dst are both IPv4-mapped
 // or both IPv6. total is the length of the whole packet, header included.
-func PutIPHeader(b []byte, v6 bool, src, dst Addr, proto, tos, ttl uint8, total int) int {
+func PutIPHeader(b []byte, v6 bool, src, dst *Addr, proto, tos, ttl uint8, total int) int {
 	if v6 {
 		b[0], b[1], b[2], b[3] = 6<<4|tos>>4, tos<<4, 0, 0
 		binary.BigEndian.PutUint16(b[4:], uint16(total-40))
@@ -213,13 +213,15 @@ func PutIPHeader(b []byte, v6 bool, src, dst Addr, proto, tos, ttl uint8, total 
 		copy(b[24:], dst[:])
 		return 40
 	}
-	b[0], b[1] = 4<<4|5, tos
-	binary.BigEndian.PutUint16(b[2:], uint16(total))
-	binary.BigEndian.PutUint32(b[4:], 0x4000) // ID 0, DF (RFC 6864 §4.1: atomic datagram)
-	b[8], b[9] = ttl, proto
-	b[10], b[11] = 0, 0
-	copy(b[12:], src[12:])
-	copy(b[16:], dst[12:])
-	binary.BigEndian.PutUint16(b[10:], ^Fold(Sum(b[:20])))
+	const idDF = 0x4000 // ID 0, DF (RFC 6864 §4.1: atomic datagram)
+	first := uint32(4<<4|5)<<24 | uint32(tos)<<16 | uint32(total)
+	third := uint32(ttl)<<24 | uint32(proto)<<16
+	s, d := binary.BigEndian.Uint32(src[12:]), binary.BigEndian.Uint32(dst[12:])
+	b = b[:20]
+	binary.BigEndian.PutUint32(b[0:], first)
+	binary.BigEndian.PutUint32(b[4:], idDF)
+	binary.BigEndian.PutUint32(b[8:], third|uint32(^Fold(uint64(first)+idDF+uint64(third)+uint64(s)+uint64(d))))
+	binary.BigEndian.PutUint32(b[12:], s)
+	binary.BigEndian.PutUint32(b[16:], d)
 	return 20
 }

@@ -38,7 +38,7 @@ func (s *Ranges) Containing(x int64) (r Range, ok bool) {
 	return Range{}, false
 }
 
-// Add adds [from, to) and reports whether the set grew.
+// Add adds [from, to) and reports whether anything of it is new in the set.
 func (s *Ranges) Add(from, to int64) bool {
 	if from >= to {
 		return false
@@ -53,6 +53,9 @@ func (s *Ranges) Add(from, to int64) bool {
 		j++
 	}
 	if i == j {
+		if i == MaxRanges {
+			return false // it would be the one forgotten
+		}
 		s.r = append(s.r, Range{})
 		copy(s.r[i+1:], s.r[i:])
 		s.r[i] = Range{from, to}

@@ -1,7 +1,7 @@
 // Package mptcp is the wire format of Multipath TCP version 1 (RFC 8684): the
 // options of TCP option kind 30, and what is derived from keys.
 //
-// Left out: version 0 (RFC 6824), whose options parse as unknown.
+// Left out: version 0 (RFC 6824), of which only the MP_CAPABLE of a SYN is noticed.
 package mptcp
 
 import (

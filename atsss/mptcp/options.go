@@ -51,13 +51,15 @@ type Options struct {
 	Present Set
 
 	// MP_CAPABLE. CapableLen is the option's length: 4 (SYN), 12 (SYN/ACK),
-	// 20 (third ACK), 22 or 24 (with data).
+	// 20 (third ACK), 22 or 24 (with data). If CapableVersion is not Version, only
+	// the version and the length are valid: enough to answer a SYN.
 	CapableVersion uint8
 	CapableFlags   uint8
 	CapableLen     uint8
 	SenderKey      Key    // CapableLen >= 12
 	ReceiverKey    Key    // CapableLen >= 20
 	CapableDataLen uint16 // CapableLen >= 22
+	CapableCsum    uint16 // CapableLen 24
 
 	// MP_JOIN. JoinLen is 12 (SYN), 16 (SYN/ACK) or 24 (third ACK).
 	JoinLen    uint8
@@ -96,7 +98,7 @@ type Options struct {
 
 // Parse reads the MPTCP options among the TCP options opts into o. An MPTCP option
 // of unknown subtype or of a length that its subtype does not have is ignored, as
-// the Linux receiver does; so is the second of two of one subtype. ok is false when
+// the Linux receiver does; the second of two of one subtype is ignored too. ok is false when
 // the TCP options themselves are malformed; o then holds those before the fault.
 // Parse does not allocate.
 func Parse(opts []byte, o *Options) (ok bool) {
@@ -173,7 +175,7 @@ func (o *Options) parseCapable(b []byte) bool {
 	}
 	o.CapableVersion, o.CapableFlags, o.CapableLen = b[2]&0xf, b[3], uint8(len(b))
 	if o.CapableVersion != Version {
-		return len(b) == 12 || len(b) == 20 || len(b) == 4 // version 0's lengths: the caller sees the version
+		return len(b) == 4 || len(b) == 12 // 12: the SYN of version 0
 	}
 	switch len(b) {
 	case 4:
@@ -181,8 +183,11 @@ func (o *Options) parseCapable(b []byte) bool {
 	case 12:
 	case 24, 22, 20:
 		o.ReceiverKey = Key(binary.BigEndian.Uint64(b[12:]))
-		if len(b) > 20 {
+		if len(b) >= 22 {
 			o.CapableDataLen = binary.BigEndian.Uint16(b[20:])
+		}
+		if len(b) == 24 {
+			o.CapableCsum = binary.BigEndian.Uint16(b[22:])
 		}
 	default:
 		return false

@@ -172,7 +172,7 @@ func (p *Proxy) uplinkClosed(f *Subflow, g *segment) {
 		opt := append(p.options[:0], option...)
 		h := &p.shape
 		*h = shape{
-			src: f.key.srv, dst: f.key.ue, srcPort: f.key.srvPort, dstPort: f.key.uePort, v6: c.v6, ttl: defaultTTL,
+			src: &f.key.srv, dst: &f.key.ue, srcPort: f.key.srvPort, dstPort: f.key.uePort, v6: c.v6, ttl: defaultTTL,
 			sn: g.tcp.AckSN(), ack: g.tcp.SN() + uint32(len(g.payload)), flags: packet.RST | packet.ACK, options: opt,
 		}
 		buf := p.pool.Get()

@@ -42,10 +42,10 @@ func (p *Proxy) toServer(c *Conn, buf *packet.Buffer, paySum uint16, u int64, fl
 		}
 	}
 	ack := c.down.acked
+	k := &c.subflows[0].key
 	h := &p.shape
 	*h = shape{
-		src: c.subflows[0].key.ue, dst: c.subflows[0].key.srv,
-		srcPort: c.subflows[0].key.uePort, dstPort: c.subflows[0].key.srvPort,
+		src: &k.ue, dst: &k.srv, srcPort: k.uePort, dstPort: k.srvPort,
 		v6: c.v6, tos: tos &^ ecnMask, ttl: ttl,
 		sn: c.srvSN(u), ack: c.srvAckSN(ack), flags: flags | packet.ACK,
 		window:  field(c.down.rightEdge-ack, c.ueScale),
@@ -76,7 +76,7 @@ func (p *Proxy) toUE(s *Subflow, buf *packet.Buffer, paySum uint16, ssn int64, f
 	c := s.conn
 	h := &p.shape
 	*h = shape{
-		src: s.key.srv, dst: s.key.ue, srcPort: s.key.srvPort, dstPort: s.key.uePort,
+		src: &s.key.srv, dst: &s.key.ue, srcPort: s.key.srvPort, dstPort: s.key.uePort,
 		v6: c.v6, tos: tos &^ ecnMask, ttl: ttl,
 		sn: s.sn(ssn), ack: s.ueISN + uint32(s.rcvNext), flags: flags | packet.ACK,
 		window:  field(c.up.rightEdge-c.up.acked, c.srvScale),
@@ -220,7 +220,7 @@ func (p *Proxy) resetServer(c *Conn) {
 	h := &p.shape
 	k := &c.subflows[0].key
 	*h = shape{
-		src: k.ue, dst: k.srv, srcPort: k.uePort, dstPort: k.srvPort, v6: c.v6, ttl: defaultTTL,
+		src: &k.ue, dst: &k.srv, srcPort: k.uePort, dstPort: k.srvPort, v6: c.v6, ttl: defaultTTL,
 		sn: c.srvSN(c.up.acked), ack: c.srvAckSN(c.down.acked), flags: packet.RST | packet.ACK,
 	}
 	buf := p.pool.Get()

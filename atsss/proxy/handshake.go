@@ -182,7 +182,7 @@ func (p *Proxy) rewrite(g *segment, opt []byte, n int) {
 	t, in := g.tcp, g.in
 	h := &p.shape
 	*h = shape{
-		src: in.Src, dst: in.Dst, srcPort: t.SrcPort(), dstPort: t.DstPort(), v6: in.Version == 6,
+		src: &in.Src, dst: &in.Dst, srcPort: t.SrcPort(), dstPort: t.DstPort(), v6: in.Version == 6,
 		tos: in.TOS &^ ecnMask, ttl: g.ttl(), sn: t.SN(), ack: t.AckSN(),
 		flags: g.flags &^ (packet.ECE | packet.CWR), window: t.Window(), options: opt,
 	}

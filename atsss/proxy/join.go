@@ -55,7 +55,7 @@ func (p *Proxy) joinSYNACK(f *Subflow, g *segment) {
 	g.buf.Reset()
 	h := &p.shape
 	*h = shape{
-		src: f.key.srv, dst: f.key.ue, srcPort: f.key.srvPort, dstPort: f.key.uePort,
+		src: &f.key.srv, dst: &f.key.ue, srcPort: f.key.srvPort, dstPort: f.key.uePort,
 		v6: c.v6, ttl: defaultTTL, sn: f.ourISN, ack: f.ueISN + 1,
 		flags: packet.SYN | packet.ACK, window: field(c.up.rightEdge-c.up.acked, 0), options: opt,
 	}
@@ -68,7 +68,7 @@ func (p *Proxy) refuseJoin(s *Session, a steer.Access, r Rule, g *segment, reaso
 	p.count.JoinRefused++
 	h := &p.shape
 	*h = shape{
-		src: g.in.Dst, dst: g.in.Src, srcPort: g.in.DstPort, dstPort: g.in.SrcPort,
+		src: &g.in.Dst, dst: &g.in.Src, srcPort: g.in.DstPort, dstPort: g.in.SrcPort,
 		v6: g.in.Version == 6, ttl: defaultTTL, ack: g.tcp.SN() + 1,
 		flags: packet.RST | packet.ACK, options: mptcp.AppendTCPRST(p.options[:0], reason),
 	}

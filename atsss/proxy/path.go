@@ -34,11 +34,11 @@ type accessState struct {
 type path struct {
 	srtt, rttvar Time // 0 = not measured (RFC 6298)
 	timedSSN     int64
-	timedAt      Time // when the byte before timedSSN was sent; 0 = none is timed
-	waiting      Time // since when data are outstanding without progress; 0 = none are
-	probed       Time // when the last probe was sent; 0 = none since the last progress
-	probes       int  // sent since the last progress
-	stalled      bool // no progress for stallTime
+	timedAt      Time  // when the byte before timedSSN was sent; 0 = none is timed
+	waiting      Time  // since when data are outstanding without progress; 0 = none are
+	probed       Time  // when the last probe was sent; 0 = none since the last progress
+	probes       int   // sent since the last progress
+	stalled      bool  // no progress for stallTime
 	recoverTo    int64 // new data stay away until this SSN is acknowledged; 0 = not so
 
 	fillNext int64 // SSN from which filling goes on
@@ -114,10 +114,10 @@ func (t *path) sample(rtt Time) {
 // Answers says whether access a is not known to be silent.
 func (s *Session) Answers(a steer.Access) bool { return !s.access[a].silent }
 
-// heard notes a packet of the UE over access a of s.
-func (p *Proxy) heard(s *Session, a steer.Access) {
+// Heard notes a packet of the UE over access a of s: it answers. Uplink does so itself.
+func (p *Proxy) Heard(now Time, s *Session, a steer.Access) {
 	t := &s.access[a]
-	t.heard = p.now
+	t.heard = now
 	if t.silent {
 		t.silent = false
 		p.count.PathReturned++

@@ -13,10 +13,11 @@ type Proxy struct {
 	keys *mptcp.KeyPool
 	rand func() uint64
 
-	flows  map[flowKey]*Subflow
-	tokens map[uint32]*Conn
-	timers wheel
-	count  Counters
+	flows    map[flowKey]*Subflow
+	lastFlow *Subflow // found last by flow; nil = none
+	tokens   map[uint32]*Conn
+	timers   wheel
+	count    Counters
 
 	// Scratch of the packet being worked on.
 	now     Time
@@ -58,16 +59,16 @@ func (p *Proxy) Uplink(now Time, s *Session, a steer.Access, r Rule, buf *packet
 	p.now, p.out = now, out
 	g := &p.seg
 	key := flowKey{session: s.ID, uePort: in.SrcPort, srvPort: in.DstPort, ue: in.Src, srv: in.Dst}
-	f := p.flows[key]
+	f := p.flow(key)
 	if f == nil && (r.Policy == nil || r.Policy.Functionality != steer.MPTCP || !isSYN(buf, in)) {
-		p.heard(s, a)
+		p.Heard(now, s, a)
 		return NotProxied
 	}
 	if reason := g.read(buf, in); reason != packet.OK {
 		p.refuse(reason, buf)
 		return Taken
 	}
-	p.heard(s, a)
+	p.Heard(now, s, a)
 	if g.flags&(packet.SYN|packet.ACK) == packet.SYN {
 		return p.uplinkSYN(s, a, r, key, f, g)
 	}
@@ -80,6 +81,27 @@ func (p *Proxy) Uplink(now Time, s *Session, a steer.Access, r Rule, buf *packet
 	return p.uplinkFlow(f, g)
 }
 
+// flow is the subflow with the given 4-tuple, nil if there is none. Packets come in
+// trains: the last one found is looked at first.
+func (p *Proxy) flow(key flowKey) *Subflow {
+	if f := p.lastFlow; f != nil && f.key == key {
+		return f
+	}
+	f := p.flows[key]
+	if f != nil {
+		p.lastFlow = f
+	}
+	return f
+}
+
+// unlist takes f out of the table of flows.
+func (p *Proxy) unlist(f *Subflow) {
+	if p.flows[f.key] == f {
+		delete(p.flows, f.key)
+	}
+	p.lastFlow = nil
+}
+
 // isSYN says whether the packet is a SYN without ACK; false if it is too short.
 func isSYN(buf *packet.Buffer, in *packet.Info) bool {
 	b := buf.Bytes()
@@ -89,7 +111,7 @@ func isSYN(buf *packet.Buffer, in *packet.Info) bool {
 // Downlink takes a TCP packet from N6 for a UE address of session s; buf and in as
 // for Uplink; r is the rule of the PDR that it matches.
 func (p *Proxy) Downlink(now Time, s *Session, r Rule, buf *packet.Buffer, in *packet.Info, out *Out) Verdict {
-	f := p.flows[flowKey{session: s.ID, uePort: in.DstPort, srvPort: in.SrcPort, ue: in.Dst, srv: in.Src}]
+	f := p.flow(flowKey{session: s.ID, uePort: in.DstPort, srvPort: in.SrcPort, ue: in.Dst, srv: in.Src})
 	if f == nil || f.index != 0 {
 		return NotProxied
 	}
@@ -161,7 +183,7 @@ func (p *Proxy) EndSession(s *Session) {
 	for _, f := range s.guests {
 		f.state = subflowDead
 		f.conn.refresh()
-		delete(p.flows, f.key)
+		p.unlist(f)
 	}
 	s.guests = nil
 }
@@ -169,9 +191,7 @@ func (p *Proxy) EndSession(s *Session) {
 // forget removes c and everything that leads to it.
 func (p *Proxy) forget(c *Conn) {
 	for _, f := range c.subflows {
-		if p.flows[f.key] == f {
-			delete(p.flows, f.key)
-		}
+		p.unlist(f)
 		if f.session != c.session {
 			f.session.removeGuest(f)
 		}
@@ -181,6 +201,9 @@ func (p *Proxy) forget(c *Conn) {
 	}
 	p.timers.remove(c)
 	c.session.unlink(c)
+	if c.session.conns == nil { // nothing is left that would ask silent accesses again
+		c.session.access = [steer.NumAccesses]accessState{}
+	}
 }
 
 // close ends c: late packets are answered for a while, then it is forgotten.

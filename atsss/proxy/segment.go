@@ -124,7 +124,7 @@ func (o *tcpOptions) option(b []byte) {
 
 // shape is the TCP header to be written in front of a payload.
 type shape struct {
-	src, dst         packet.Addr
+	src, dst         *packet.Addr
 	srcPort, dstPort uint16
 	v6               bool
 	tos, ttl         uint8
@@ -148,7 +148,7 @@ func (h *shape) write(buf *packet.Buffer, paySum uint16) {
 	t := b[ipLen:]
 	packet.PutTCPHeader(t, h.srcPort, h.dstPort, h.sn, h.ack, tcpLen, h.flags, h.window)
 	copy(t[packet.TCPHeaderLen:], h.options)
-	sum := packet.PseudoSum(&h.src, &h.dst, packet.ProtoTCP, segLen) + packet.Sum(t) + uint64(paySum)
+	sum := packet.PseudoSum(h.src, h.dst, packet.ProtoTCP, segLen) + packet.Sum(t) + uint64(paySum)
 	binary.BigEndian.PutUint16(t[16:], ^packet.Fold(sum))
 	buf.Checksum, buf.SegmentSize = packet.ChecksumVerified, 0
 }
