@@ -20,21 +20,30 @@ import (
 // patience bounds every wait of these tests; none of them takes it up.
 const patience = 10 * time.Second
 
-// running is an SMF at work against a fake UPF.
+// running is an SMF at work.
 type running struct {
 	t     *testing.T
 	smf   *SMF
-	upf   *fakeUPF
-	state string // path
-	stop  func() // ends Run and waits for it
+	upf   *fakeUPF // nil if it works against another UPF
+	state string   // path
+	stop  func()   // ends Run and waits for it
 }
 
 // start runs an SMF with p, whose UPF address is set to upf's.
 func start(t *testing.T, upf *fakeUPF, p *Policy, options ...func(*Config)) *running {
 	t.Helper()
-	p.UPF, p.Node = upf.endpoint.LocalAddr(), netip.MustParseAddr("127.0.0.1")
+	options = append(options, func(c *Config) { c.Local = netip.MustParseAddrPort("127.0.0.1:0") })
+	r := startAt(t, upf.endpoint.LocalAddr(), netip.MustParseAddr("127.0.0.1"), p, options...)
+	r.upf = upf
+	return r
+}
+
+// startAt runs an SMF with p, for the UPF at upf, on the PFCP port of node.
+func startAt(t *testing.T, upf netip.AddrPort, node netip.Addr, p *Policy, options ...func(*Config)) *running {
+	t.Helper()
+	p.UPF, p.Node = upf, node
 	cfg := Config{
-		Policy: p, Local: netip.MustParseAddrPort("127.0.0.1:0"), StateFile: filepath.Join(t.TempDir(), "smf.json"),
+		Policy: p, StateFile: filepath.Join(t.TempDir(), "smf.json"),
 		RetransTimeout: 20 * time.Millisecond, MaxRetrans: 3,
 	}
 	for _, o := range options {
@@ -48,7 +57,7 @@ func start(t *testing.T, upf *fakeUPF, p *Policy, options ...func(*Config)) *run
 	ended := make(chan error, 1)
 	go func() { ended <- s.Run(ctx) }()
 	stopped := false
-	r := &running{t: t, smf: s, upf: upf, state: cfg.StateFile}
+	r := &running{t: t, smf: s, state: cfg.StateFile}
 	r.stop = func() {
 		if stopped {
 			return
