@@ -176,6 +176,7 @@ func (r *reader) line(b []byte) {
 		delete(r.output, key)
 	case e.Action == "build-fail":
 		fmt.Print(strings.Join(r.output[key], ""))
+		delete(r.output, key)
 	}
 }
 
@@ -185,7 +186,7 @@ func (r *reader) endTest(e *event, key string) {
 		p = &result{}
 		r.packages[e.Package] = p
 	}
-	name := short(e.Package) + "." + e.Test
+	name := r.stage.name + ": " + short(e.Package) + "." + e.Test
 	switch e.Action {
 	case "pass":
 		p.passed++
@@ -198,7 +199,7 @@ func (r *reader) endTest(e *event, key string) {
 		fmt.Print(strings.Join(r.output[key], ""))
 	}
 	if r.stage.verbose && !strings.Contains(e.Test, "/") {
-		fmt.Printf("  %-4s %6.1fs  %s\n", e.Action, e.Elapsed, name)
+		fmt.Printf("  %-4s %6.1fs  %s\n", e.Action, e.Elapsed, e.Test)
 	}
 }
 
@@ -209,7 +210,7 @@ func (r *reader) endPackage(e *event, key string) {
 	}
 	delete(r.packages, e.Package)
 	if e.Action == "fail" && len(p.failedNames) == 0 {
-		p.failedNames = append(p.failedNames, short(e.Package))
+		p.failedNames = append(p.failedNames, r.stage.name+": "+short(e.Package))
 	}
 	if e.Action == "fail" {
 		fmt.Print(strings.Join(r.output[key], ""))
