@@ -1,0 +1,96 @@
+package sim
+
+import (
+	"time"
+
+	"github.com/braid-upf/braid/atsss/steer"
+)
+
+// Config is one run. [FromSeed] draws one; a named scenario writes it out.
+type Config struct {
+	Seed   uint64
+	IPv6   bool
+	MTU    int // of the UE's side
+	Policy steer.Policy
+	Access [steer.NumAccesses]AccessConfig
+	N6Up   Path // proxy to server
+	N6Down Path
+	Conns  []ConnConfig
+	Events []Event
+
+	// Limit is the virtual time after which a connection that has not ended is a
+	// deadlock.
+	Limit time.Duration
+
+	// NearWrap gives the proxy keys whose IDSN is close below a multiple of 2^32.
+	NearWrap bool
+}
+
+// AccessConfig is one access between UE and proxy.
+type AccessConfig struct {
+	Up, Down Path
+}
+
+// ConnConfig is one connection of the UE's client to the server.
+type ConnConfig struct {
+	Start    time.Duration
+	First    steer.Access // of the first subflow
+	Client   clientPlan
+	Server   serverPlan
+	KeyA     uint64
+	TCP      tcpConfig // the client's first subflow
+	ServeTCP tcpConfig
+	Joins    []JoinConfig
+}
+
+// JoinConfig is a further subflow, tried once, some time after the first one is
+// fully established.
+type JoinConfig struct {
+	Access steer.Access
+	After  time.Duration
+	Backup bool
+	TCP    tcpConfig
+}
+
+// Event happens at a fixed time.
+type Event struct {
+	At   time.Duration
+	What string // for the trace
+	do   func(*world)
+}
+
+// setPolicy is the event of a PFCP modification.
+func setPolicy(at time.Duration, p steer.Policy) Event {
+	return Event{at, "policy", func(w *world) {
+		w.policy = &p
+		w.middle.rules()
+	}}
+}
+
+// outage takes an access away for some time; 0 = for good.
+func outage(at, d time.Duration, a steer.Access) []Event {
+	set := func(down bool) func(*world) {
+		return func(w *world) { w.up[a].down, w.downs[a].down = down, down }
+	}
+	ev := []Event{{at, a.String() + " dies", set(true)}}
+	if d > 0 {
+		ev = append(ev, Event{at + d, a.String() + " returns", set(false)})
+	}
+	return ev
+}
+
+// Steering policies.
+var bothUsable = steer.SetOf(steer.Access3GPP, steer.AccessNon3GPP)
+
+func activeStandby(active steer.Access) steer.Policy {
+	p := steer.Policy{Functionality: steer.MPTCP, Mode: steer.ActiveStandby, Usable: bothUsable}
+	p.Priority[active.Other()] = steer.Standby
+	return p
+}
+
+func loadBalancing(percent3GPP uint8) steer.Policy {
+	return steer.Policy{
+		Functionality: steer.MPTCP, Mode: steer.LoadBalancing, Usable: bothUsable,
+		Weight: [2]uint8{percent3GPP, 100 - percent3GPP},
+	}
+}

@@ -1,0 +1,177 @@
+package sim
+
+import (
+	"time"
+
+	"github.com/braid-upf/braid/packet"
+)
+
+// closeWhen says when an application closes its sending side.
+type closeWhen uint8
+
+const (
+	closeAfterSend closeWhen = iota // as soon as everything is written
+	closeAfterAll                   // everything written and all expected bytes received
+	closeAfterEOF                   // the other side closed
+)
+
+var closeNames = [...]string{"after-send", "after-all", "after-EOF"}
+
+func (c closeWhen) String() string { return closeNames[c] }
+
+// reader is how an application reads: all at once, or so many bytes each time.
+type reader struct {
+	chunk int64 // 0 = all at once
+	every time.Duration
+	start time.Duration // nothing is read before
+}
+
+// serverPlan is what the server's application does.
+type serverPlan struct {
+	send    int64 // bytes
+	request int64 // uplink bytes awaited before anything is sent
+	echo    bool  // sends what it receives in place of send
+	expect  int64 // uplink bytes
+	close   closeWhen
+	abortAt int64 // abort once so many bytes were received or acknowledged; 0 = never
+	buffer  int64
+	reader  reader
+}
+
+// server is an application over plain TCP.
+type server struct {
+	serverPlan
+	*tcp
+	up, down stream
+
+	received int64 // in order
+	unread   int64
+	wrote    int64
+	eof      bool
+	isEnded  bool
+	err      error
+}
+
+// done: everything was received, both sides closed.
+func (v *server) done() bool {
+	return v.eof && v.received == v.expect && v.fin && v.una == v.end+1 || v.isEnded && v.err == nil
+}
+
+func (v *server) decorate(s *segment, _ int64) {
+	s.window = v.windowField(s, max(v.buffer-v.unread, 0))
+	if s.has(packet.SYN) || s.has(packet.RST) {
+		return
+	}
+	if len(s.payload) == 0 {
+		s.sacks = v.sackBlocks(40 - len(s.options()))
+	}
+}
+
+// incoming asserts that nothing of MPTCP gets here.
+func (v *server) incoming(s *segment, off int64) bool {
+	if s.has(packet.RST) {
+		return true
+	}
+	if v.tsOn && !s.hasTS {
+		v.fail("server: segment without the timestamps that were negotiated")
+	}
+	if over := off + int64(len(s.payload)) - max(v.rcvEdge, v.rcvNxt); over > 0 && len(s.payload) > 1 {
+		v.fail("server: %d bytes beyond the window", over)
+	}
+	return true
+}
+
+func (v *server) deliver() {
+	for _, d := range v.rxq {
+		skip := v.received + 1 - d.off
+		b := d.data[skip:]
+		if i := v.up.differs(v.received, b); i >= 0 {
+			v.fail("server: byte u=%d is not what the client wrote", v.received+int64(i))
+		}
+		v.received += int64(len(b))
+		v.unread += int64(len(b))
+		v.eof = v.eof || d.fin
+	}
+	v.rxq = v.rxq[:0]
+	if v.received > v.expect || v.eof && v.received != v.expect {
+		v.fail("server: %d bytes received (EOF %v), %d were written", v.received, v.eof, v.expect)
+	}
+	v.read()
+	v.act()
+}
+
+// read lets the application take what it wants now.
+func (v *server) read() {
+	r := v.reader
+	if r.chunk == 0 && v.clock.Now() >= r.start {
+		v.unread = 0
+	}
+}
+
+// readLoop reads bit by bit; a window that was shut is announced once it opened.
+func (v *server) readLoop() {
+	if v.reader.chunk == 0 {
+		v.clock.After(v.reader.start-v.clock.Now(), func() {
+			v.unread = 0
+			v.sendACK(true)
+		})
+		return
+	}
+	v.clock.After(v.reader.every, func() {
+		if v.isEnded {
+			return
+		}
+		was := v.rcvEdge - v.rcvNxt
+		v.unread -= min(v.unread, v.reader.chunk)
+		if free := min(v.buffer-v.unread, v.maxWindow()); v.synchronized() && v.state != timeWait && was < min(v.buffer, v.maxWindow())/2 && free >= was+int64(v.mss) {
+			v.sendACK(true)
+		}
+		v.readLoop()
+	})
+}
+
+func (v *server) opened() {
+	if v.reader.chunk > 0 || v.reader.start > 0 {
+		v.readLoop()
+	}
+	v.act()
+}
+
+func (v *server) progress() { v.act() }
+
+// act is the application: write, close, abort.
+func (v *server) act() {
+	if !v.synchronized() || v.isEnded {
+		return
+	}
+	if v.abortAt > 0 && (v.received >= v.abortAt || v.una-1 >= v.abortAt) {
+		v.abort()
+		return
+	}
+	want := v.send
+	if v.echo {
+		want = v.received
+	}
+	if want > v.wrote && v.received >= v.request {
+		n := want - v.wrote
+		v.wrote = want
+		v.write(n)
+	}
+	wroteAll := v.wrote == v.send && (!v.echo || v.eof)
+	if v.echo {
+		wroteAll = v.eof && v.wrote == v.received
+	}
+	switch {
+	case !wroteAll:
+	case v.close == closeAfterAll && v.received < v.expect:
+	case v.close == closeAfterEOF && !v.eof:
+	default:
+		v.shutdown()
+	}
+}
+
+func (v *server) fill(off int64, b []byte) { v.down.read(off-1, b) }
+
+func (v *server) cut(_ int64, n int) int { return n }
+
+func (v *server) ended(err error) { v.isEnded, v.err = true, err }

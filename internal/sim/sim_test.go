@@ -1,0 +1,51 @@
+package sim
+
+import (
+	"flag"
+	"fmt"
+	"testing"
+)
+
+var (
+	seeds = flag.Int("seeds", 300, "number of seeds TestSeeds runs")
+	first = flag.Uint64("first", 1, "first seed")
+	seed  = flag.Uint64("seed", 0, "run this seed alone, and print its last packets")
+)
+
+// TestEndpoints runs the models of client and server against each other, without
+// MPTCP and without proxy.
+func TestEndpoints(t *testing.T) {
+	for i := uint64(1); i <= 300; i++ {
+		cfg := FromSeed(i)
+		for j := range cfg.Conns {
+			c := &cfg.Conns[j]
+			c.Client.plain, c.Client.checksum, c.TCP.reserve, c.ServeTCP.longest, c.Joins = true, false, 0, 0, nil
+		}
+		r := run(cfg, func(w *world) middle { return router{w} }, nil)
+		if r.Failure != "" {
+			t.Fatalf("seed %d: %s\n%s", i, r.Failure, r.Trace)
+		}
+	}
+}
+
+// TestSeeds runs scenarios drawn from seeds through the proxy.
+func TestSeeds(t *testing.T) {
+	if *seed != 0 {
+		r := Run(FromSeed(*seed))
+		t.Logf("%+v", FromSeed(*seed))
+		if r.Failure != "" {
+			t.Fatal(report(*seed, r))
+		}
+		t.Logf("%v, %d packets, %v %+v", r.Elapsed, r.Packets, r.Counters, r.Watches)
+		return
+	}
+	for i := range uint64(*seeds) {
+		if r := Run(FromSeed(*first + i)); r.Failure != "" {
+			t.Error(report(*first+i, r))
+		}
+	}
+}
+
+func report(seed uint64, r Result) string {
+	return fmt.Sprintf("seed %d: %s\n%sreplay: go test ./internal/sim -run TestSeeds -seed %d -v", seed, r.Failure, r.Trace, seed)
+}
