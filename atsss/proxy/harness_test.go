@@ -1,0 +1,161 @@
+package proxy
+
+import (
+	"math/rand/v2"
+	"testing"
+
+	"github.com/braid-upf/braid/atsss/dsm"
+	"github.com/braid-upf/braid/atsss/mptcp"
+	"github.com/braid-upf/braid/atsss/steer"
+	"github.com/braid-upf/braid/packet"
+)
+
+// harness is a proxy between a UE and a server that the test plays.
+type harness struct {
+	t       testing.TB
+	p       *Proxy
+	pool    *packet.Pool
+	out     Out
+	now     Time
+	session Session
+	rule    Rule
+	info    packet.Info
+
+	ue, srv        packet.Addr
+	ueISN, srvISN  uint32
+	keyA, keyB     mptcp.Key
+	idsnA, idsnB   mptcp.DSN
+	tsUE, tsServer uint32
+	uePorts        []uint16
+	isns           [][2]uint32 // UE's, ours; by subflow
+	scratch        [40]byte
+	options        [80]byte
+}
+
+func newHarness(t testing.TB) *harness {
+	r := rand.New(rand.NewPCG(1, 2))
+	h := &harness{
+		t: t, pool: packet.NewPool(512, 0), now: 1e9,
+		session: Session{ID: 7, MTU: 1500},
+		rule: Rule{PDR: 3, Policy: &steer.Policy{
+			Functionality: steer.MPTCP, Priority: [2]steer.Priority{steer.Active, steer.Standby},
+			Usable: steer.SetOf(steer.Access3GPP, steer.AccessNon3GPP),
+		}},
+		ueISN: 0xfffffff0, srvISN: 0x7ffffff0, keyA: 0xfa79cae66dcd5586, tsUE: 1000, tsServer: 5000,
+	}
+	h.ue = packet.Addr{10: 0xff, 11: 0xff, 12: 10, 13: 60, 15: 1}
+	h.srv = packet.Addr{10: 0xff, 11: 0xff, 12: 10, 13: 100, 14: 6, 15: 2}
+	keys := mptcp.NewKeyPool(16, r.Uint64, nil)
+	keys.Fill(16)
+	h.p = New(Config{Pool: h.pool, Keys: keys, Rand: r.Uint64})
+	return h
+}
+
+// build makes a TCP packet in a buffer.
+func (h *harness) build(s shape, payload []byte) *packet.Buffer {
+	buf := h.pool.Get()
+	buf.SetLen(copy(buf.Room(), payload))
+	s.ttl = 64
+	s.write(buf, packet.Fold(packet.Sum(payload)))
+	buf.Checksum = packet.ChecksumUnknown
+	return buf
+}
+
+func (h *harness) fromServer(flags uint8, d, ackU int64, payload []byte) *packet.Buffer {
+	return h.build(shape{
+		src: &h.srv, dst: &h.ue, srcPort: 80, dstPort: h.uePorts[0], sn: h.srvISN + 1 + uint32(d),
+		ack: h.ueISN + 1 + uint32(ackU), flags: flags, window: 65535, options: appendTS(h.options[:0], h.tsServer, h.tsUE),
+	}, payload)
+}
+
+func (h *harness) fromServerSACK(ackU, from, to int64) *packet.Buffer {
+	opt := appendTS(h.options[:0], h.tsServer, h.tsUE)
+	opt = appendSACK(opt, []dsm.Range{{From: from, To: to}}, func(u int64) uint32 { return h.ueISN + 1 + uint32(u) })
+	return h.build(shape{
+		src: &h.srv, dst: &h.ue, srcPort: 80, dstPort: h.uePorts[0], sn: h.srvISN + 1,
+		ack: h.ueISN + 1 + uint32(ackU), flags: packet.ACK, window: 65535, options: opt,
+	}, nil)
+}
+
+func (h *harness) fromUE(sub int, flags uint8, ssn int64, option []byte, ackSSN int64, payload []byte) *packet.Buffer {
+	opt := mptcp.Pad(append(appendTS(h.options[:0], h.tsUE, h.tsServer), option...), 0)
+	return h.build(shape{
+		src: &h.ue, dst: &h.srv, srcPort: h.uePorts[sub], dstPort: 80, sn: h.isns[sub][0] + 1 + uint32(ssn),
+		ack: h.isns[sub][1] + uint32(ackSSN), flags: flags, window: 65535, options: opt,
+	}, payload)
+}
+
+// dss is a DSS with the DATA_ACK of d and, if m is not nil, its mapping.
+func (h *harness) dss(m *mapping, d int64) []byte {
+	o := mptcp.Options{HasDataAck: true, DataAck: uint64(uint32(h.idsnB) + 1 + uint32(d))}
+	if m != nil {
+		o.HasMapping, o.DSN64, o.DSN = true, true, uint64(h.idsnA)+1+uint64(m.u)
+		o.SSN, o.DataLen = mptcp.SSN(m.ssn), uint16(m.n)
+	}
+	return mptcp.AppendDSS(h.scratch[:0], &o)
+}
+
+func (h *harness) up(a steer.Access, buf *packet.Buffer) {
+	if r := packet.Parse(buf.Bytes(), &h.info); r != packet.OK {
+		h.t.Fatalf("test packet does not parse: %v", r)
+	}
+	if v := h.p.Uplink(h.now, &h.session, a, h.rule, buf, &h.info, &h.out); v != Taken {
+		h.t.Fatal("uplink packet not taken")
+	}
+}
+
+func (h *harness) down(buf *packet.Buffer) {
+	if r := packet.Parse(buf.Bytes(), &h.info); r != packet.OK {
+		h.t.Fatalf("test packet does not parse: %v", r)
+	}
+	if v := h.p.Downlink(h.now, &h.session, h.rule, buf, &h.info, &h.out); v != Taken {
+		h.t.Fatal("downlink packet not taken")
+	}
+}
+
+// ueAck has the UE acknowledge everything up to d, all of it sent on subflow 0.
+func (h *harness) ueAck(d int64) {
+	h.up(0, h.fromUE(0, packet.ACK, 0, h.dss(nil, d), d+1, nil))
+	h.recycle()
+}
+
+func (h *harness) recycle() {
+	for _, x := range h.out.ToUE {
+		h.pool.Put(x.Buf)
+	}
+	for _, b := range h.out.ToN6 {
+		h.pool.Put(b)
+	}
+	h.out.Reset()
+}
+
+// connectSYN and connectSYNACK begin a connection with window scaling 7.
+func (h *harness) connectSYN() {
+	opt := appendNegotiated([]byte{packet.OptMSS, 4, 5, 180}, true, true, h.tsUE, 0, true, 7)
+	h.up(0, h.build(shape{
+		src: &h.ue, dst: &h.srv, srcPort: 40000, dstPort: 80, sn: h.ueISN, flags: packet.SYN, window: 65535,
+		options: mptcp.AppendCapableSYN(opt, mptcp.FlagHMACSHA256),
+	}, nil))
+}
+
+func (h *harness) connectSYNACK() {
+	opt := appendNegotiated([]byte{packet.OptMSS, 4, 5, 180}, true, true, h.tsServer, h.tsUE, true, 7)
+	h.down(h.build(shape{
+		src: &h.srv, dst: &h.ue, srcPort: 80, dstPort: 40000, sn: h.srvISN, ack: h.ueISN + 1,
+		flags: packet.SYN | packet.ACK, window: 65535, options: opt,
+	}, nil))
+}
+
+// connect runs the handshake, after which the UE has sent a first DSS.
+func (h *harness) connect() {
+	h.uePorts, h.isns = []uint16{40000}, [][2]uint32{{h.ueISN, h.srvISN}}
+	h.connectSYN()
+	h.connectSYNACK()
+	g := h.segment(h.out.ToUE[len(h.out.ToUE)-1].Buf)
+	h.keyB = g.opt.mp.SenderKey
+	_, h.idsnA = h.keyA.Derive()
+	_, h.idsnB = h.keyB.Derive()
+	h.up(0, h.fromUE(0, packet.ACK, 0, mptcp.AppendCapableACK(nil, mptcp.FlagHMACSHA256, h.keyA, h.keyB), 1, nil))
+	h.up(0, h.fromUE(0, packet.ACK, 0, h.dss(nil, 0), 1, nil))
+	h.recycle()
+}
