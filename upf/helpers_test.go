@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/wmnsk/go-pfcp/ie"
 	"github.com/wmnsk/go-pfcp/message"
 
@@ -344,4 +345,11 @@ func readCapture(t testing.TB, file string) []capture {
 		t.Fatalf("%s: %d datagrams, %v", file, len(cs), scan.Err())
 	}
 	return cs
+}
+
+// cmpRules lets cmp compare compiled rules.
+var cmpRules = cmp.Options{
+	cmp.Comparer(func(a, b netip.Prefix) bool { return a == b }),
+	cmp.Comparer(func(a, b netip.Addr) bool { return a == b }),
+	cmp.Comparer(func(a, b netip.AddrPort) bool { return a == b }),
 }
