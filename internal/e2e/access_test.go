@@ -8,7 +8,6 @@ import (
 
 	"github.com/braid-upf/braid/atsss/steer"
 	"github.com/braid-upf/braid/internal/lab"
-	"github.com/braid-upf/braid/internal/mptcpclient"
 )
 
 // slowLinks makes a transfer of 20 MB last some seconds.
@@ -31,7 +30,7 @@ func TestAccessDies(t *testing.T) {
 				normal := f.slowLinks()
 				g := f.file(slowFile)
 				tr := d.start(f, g)
-				f.awaitSubflows(tr)
+				f.awaitSubflows(tr.Inspect)
 				f.awaitBytes(tr, slowFile/4)
 				f.kill(a)
 				dead := f.carried(d.way)
@@ -55,7 +54,7 @@ func TestAccessReturns(t *testing.T) {
 	normal := f.slowLinks()
 	g := f.file(2 * slowFile)
 	tr := f.get(g)
-	f.awaitSubflows(tr)
+	f.awaitSubflows(tr.Inspect)
 	f.awaitBytes(tr, slowFile/4)
 	f.kill(tgpp)
 	f.await("the standby carries on", eventTime, func() bool {
@@ -85,7 +84,7 @@ func TestAccessDiesWhileIdle(t *testing.T) {
 		return expectEOF(c)
 	})
 	c := f.dial(addr)
-	inspect := func() (mptcpclient.Info, error) { return mptcpclient.Inspect(c) }
+	inspect := inspector(c)
 	ask := func() {
 		f.Helper()
 		_, err := c.Write(b[:100])
@@ -93,10 +92,7 @@ func TestAccessDiesWhileIdle(t *testing.T) {
 		f.check(expect(c, b))
 	}
 	ask()
-	f.await("the join", eventTime, func() bool {
-		info, err := inspect()
-		return err == nil && len(info.Subflows) == 2
-	})
+	f.awaitSubflows(inspect)
 	f.kill(tgpp)
 	ask()
 	f.mptcp(inspect, 1)
@@ -110,7 +106,7 @@ func TestBothAccessesDie(t *testing.T) {
 			normal := f.slowLinks()
 			g := f.file(slowFile)
 			tr := d.start(f, g)
-			f.awaitSubflows(tr)
+			f.awaitSubflows(tr.Inspect)
 			f.awaitBytes(tr, slowFile/4)
 			f.kill(tgpp)
 			f.kill(nonTGPP)

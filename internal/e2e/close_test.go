@@ -8,20 +8,11 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
-
-	"github.com/braid-upf/braid/internal/mptcpclient"
 )
 
-// UE counters that an abort moves: the kernel resets the subflows itself.
+// mpRstTx is the UE counter that an abort moves: the UE's kernel resets its
+// subflows when it sends MP_FASTCLOSE and when it receives it (RFC 8684 §3.5).
 const mpRstTx = "MPTcpExtMPRstTx"
-
-func (f *fixture) awaitJoin(c *net.TCPConn) {
-	f.Helper()
-	f.await("the join", eventTime, func() bool {
-		info, err := mptcpclient.Inspect(c)
-		return err == nil && len(info.Subflows) == 2
-	})
-}
 
 // One side has sent all; the other goes on.
 func TestHalfClose(t *testing.T) {
@@ -72,7 +63,7 @@ func TestServerReset(t *testing.T) {
 	for _, joined := range []bool{true, false} {
 		name := map[bool]string{true: "two subflows", false: "first subflow only"}[joined]
 		t.Run(name, func(t *testing.T) {
-			f := begin(t)
+			f := begin(t, mpRstTx)
 			if !joined {
 				f.kill(nonTGPP) // the join gets no answer
 			}
@@ -88,7 +79,7 @@ func TestServerReset(t *testing.T) {
 			_, err := c.Write(pattern(5000))
 			f.check(err)
 			if joined {
-				f.awaitJoin(c)
+				f.awaitSubflows(inspector(c))
 			}
 			close(reset)
 			if n, err := io.Copy(io.Discard, c); !errors.Is(err, syscall.ECONNRESET) {
@@ -114,7 +105,7 @@ func TestClientAbort(t *testing.T) {
 	c := f.dial(addr)
 	_, err := c.Write(b)
 	f.check(err)
-	f.awaitJoin(c)
+	f.awaitSubflows(inspector(c))
 	f.await("all data acknowledged", eventTime, func() bool { return f.sendQueue(c) == 0 })
 	f.check(c.SetLinger(0))
 	f.check(c.Close())
@@ -139,7 +130,7 @@ func TestClientGivesUp(t *testing.T) {
 	c := f.dial(addr)
 	_, err := io.CopyN(io.Discard, c, 5_000_000)
 	f.check(err)
-	f.awaitJoin(c)
+	f.awaitSubflows(inspector(c))
 	f.check(c.Close()) // with unread data: MP_FASTCLOSE
 }
 

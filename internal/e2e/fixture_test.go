@@ -252,18 +252,29 @@ var directions = []direction{
 	},
 }
 
+// established is how many subflows of an MPTCP connection carry data; 0 for any
+// other connection.
+func established(inspect func() (mptcpclient.Info, error)) (n int, info mptcpclient.Info, err error) {
+	info, err = inspect()
+	for i := range info.Subflows {
+		if info.MPTCP && info.Subflows[i].Established() {
+			n++
+		}
+	}
+	return n, info, err
+}
+
+// inspector is [mptcpclient.Inspect] of a connection.
+func inspector(c *net.TCPConn) func() (mptcpclient.Info, error) {
+	return func() (mptcpclient.Info, error) { return mptcpclient.Inspect(c) }
+}
+
 // mptcp fails the test unless a connection is MPTCP with at least so many subflows
 // that are established.
 func (f *fixture) mptcp(inspect func() (mptcpclient.Info, error), subflows int) {
 	f.Helper()
-	info, err := inspect()
+	n, info, err := established(inspect)
 	f.check(err)
-	n := 0
-	for i := range info.Subflows {
-		if info.Subflows[i].Established() {
-			n++
-		}
-	}
 	if !info.MPTCP || n < subflows {
 		f.Errorf("MPTCP is %v with %d subflows established of %v, want %d", info.MPTCP, n, info.Subflows, subflows)
 	}
@@ -298,21 +309,12 @@ func (f *fixture) awaitBytes(t *mptcpclient.Transfer, n int64) {
 	})
 }
 
-// awaitSubflows waits until a transfer's connection has a subflow on each access.
-func (f *fixture) awaitSubflows(t *mptcpclient.Transfer) {
+// awaitSubflows waits until a connection has a subflow on each access.
+func (f *fixture) awaitSubflows(inspect func() (mptcpclient.Info, error)) {
 	f.Helper()
 	f.await("a subflow on each access", eventTime, func() bool {
-		info, err := t.Inspect()
-		if err != nil {
-			return false
-		}
-		n := 0
-		for i := range info.Subflows {
-			if info.Subflows[i].Established() {
-				n++
-			}
-		}
-		return n == steer.NumAccesses
+		n, _, err := established(inspect)
+		return err == nil && n == steer.NumAccesses
 	})
 }
 
@@ -384,6 +386,7 @@ func (f *fixture) settle() {
 	for a := range steer.Access(steer.NumAccesses) {
 		f.link(a, lab.Impairment{}) // what is left may end
 	}
+	f.setPolicy(nil)
 	var left []string
 	for end := time.Now().Add(eventTime); ; time.Sleep(20 * time.Millisecond) {
 		left = append(f.live(lab.UE), f.live(lab.DN)...)

@@ -17,7 +17,7 @@ func TestIPv6(t *testing.T) {
 	addr := f.serveAt(lab.DNAddr6, func(c *net.TCPConn) error { return exchange(c, b) })
 	c := f.dial(addr)
 	f.check(exchange(c, b))
-	f.awaitJoin(c)
+	f.awaitSubflows(inspector(c))
 	info, err := mptcpclient.Inspect(c)
 	f.check(err)
 	for _, want := range lab.UEAddr6 {

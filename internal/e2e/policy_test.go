@@ -7,7 +7,6 @@ import (
 
 	"github.com/braid-upf/braid/atsss/steer"
 	"github.com/braid-upf/braid/internal/lab"
-	"github.com/braid-upf/braid/internal/mptcpclient"
 	"github.com/braid-upf/braid/smf"
 )
 
@@ -33,14 +32,9 @@ func TestLoadBalancing(t *testing.T) {
 	for range connections {
 		conns = append(conns, f.dial(addr))
 	}
-	f.await("a join for every connection", eventTime, func() bool {
-		for _, c := range conns {
-			if info, err := mptcpclient.Inspect(c); err != nil || len(info.Subflows) < 2 {
-				return false
-			}
-		}
-		return true
-	})
+	for _, c := range conns {
+		f.awaitSubflows(inspector(c))
+	}
 	for _, tc := range []struct {
 		weight   uint8   // of 3GPP
 		min, max float64 // its share: 64 draws, 4 standard deviations
@@ -79,7 +73,7 @@ func TestPolicyMovesTraffic(t *testing.T) {
 	}
 	g := f.file(80_000_000)
 	tr := f.get(g)
-	f.awaitSubflows(tr)
+	f.awaitSubflows(tr.Inspect)
 	for _, step := range []struct {
 		name string
 		edit func(*smf.Session)

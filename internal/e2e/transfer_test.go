@@ -20,7 +20,7 @@ func TestTransfer(t *testing.T) {
 			f := begin(t)
 			g := f.file(30_000_000)
 			tr := d.start(f, g)
-			f.awaitSubflows(tr)
+			f.awaitSubflows(tr.Inspect)
 			d.end(f, tr, g)
 			f.mptcp(tr.Inspect, 2)
 			total := f.carried(d.way)
@@ -88,8 +88,8 @@ func TestManyConnections(t *testing.T) {
 	}
 	f.await("a join for every connection", eventTime, func() bool {
 		return !slices.ContainsFunc(all, func(p pair) bool {
-			info, err := p.t.Inspect()
-			return err != nil || len(info.Subflows) < 2
+			n, _, err := established(p.t.Inspect)
+			return err != nil || n < steer.NumAccesses
 		})
 	})
 }
@@ -99,7 +99,7 @@ func TestJoinStays(t *testing.T) {
 	g := f.file(30_000_000)
 	tr := f.get(g)
 	f.downloaded(tr, g)
-	f.awaitSubflows(tr)
+	f.awaitSubflows(tr.Inspect)
 	if tx, rx := f.rose("MPTcpExtMPJoinSynTx"), f.rose("MPTcpExtMPJoinSynAckRx"); tx != 1 || rx != 1 {
 		t.Errorf("%d joins sent, %d answered; want 1 each", tx, rx)
 	}
@@ -135,7 +135,7 @@ func TestServerSpeaksFirst(t *testing.T) {
 			f.check(err)
 			f.check(c.CloseWrite())
 			f.check(expectEOF(c))
-			f.mptcp(func() (mptcpclient.Info, error) { return mptcpclient.Inspect(c) }, 1)
+			f.mptcp(inspector(c), 1)
 		})
 	}
 }
@@ -155,7 +155,7 @@ func TestPingPong(t *testing.T) {
 		f.check(err)
 		f.check(expect(c, b))
 	}
-	f.mptcp(func() (mptcpclient.Info, error) { return mptcpclient.Inspect(c) }, 2)
+	f.mptcp(inspector(c), 2)
 }
 
 func TestBothWaysAtOnce(t *testing.T) {
