@@ -31,6 +31,7 @@ type fakeUPF struct {
 	heard      []message.Message              // every request heard, silence or not, heartbeats left out
 	silent     func(message.Message) bool     // nil = never
 	refuse     func(message.Message) []*ie.IE // Cause and the rest of a refusal; nil = never
+	seidError  uint64                         // is added to the SEID of its establishment responses
 	mangle     func(created *ie.IE)           // may change a Created PDR before it is sent; nil = never
 }
 
@@ -153,7 +154,7 @@ func (u *fakeUPF) establish(m *message.SessionEstablishmentRequest, refusal []*i
 	u.rules[u.nextSEID] = store
 	ies := append([]*ie.IE{node, ie.NewCause(ie.CauseRequestAccepted), ie.NewFSEID(u.nextSEID, net.IP{127, 0, 0, 1}, nil)},
 		u.created(u.nextSEID, m.CreatePDR)...)
-	return message.NewSessionEstablishmentResponse(0, 0, f.SEID, 0, 0, ies...)
+	return message.NewSessionEstablishmentResponse(0, 0, f.SEID+u.seidError, 0, 0, ies...)
 }
 
 func (u *fakeUPF) modify(m *message.SessionModificationRequest, refusal []*ie.IE) message.Message {

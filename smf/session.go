@@ -66,7 +66,6 @@ func (s *SMF) modify(ctx context.Context, ses *session, want *Session) error {
 	const name = "Session Modification Request"
 	ies, mar := modificationRules(&ses.have, want, ses.mar)
 	if len(ies) == 0 {
-		ses.have = want.clone() // what no rule shows, such as the weights under Active-Standby
 		return nil
 	}
 	answer, err := s.endpoint.Request(ctx, s.peer, message.NewSessionModificationRequest(0, 0, ses.upSEID, 0, 0, ies...))

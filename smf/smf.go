@@ -211,7 +211,9 @@ func (s *SMF) work(ctx context.Context) error {
 		case <-ctx.Done():
 		case <-retry:
 		case c := <-s.policies:
-			settled = s.take(c) && settled
+			if s.take(c) {
+				settled = false
+			}
 			beat.Reset(s.policy.Heartbeat)
 		case at := <-s.upfTimes:
 			s.seeRecovery(at)
@@ -222,15 +224,15 @@ func (s *SMF) work(ctx context.Context) error {
 	return nil
 }
 
-// take makes c the policy in force; it says whether that is still the old one.
-func (s *SMF) take(c policyChange) (unchanged bool) {
+// take makes c the policy in force; it says whether there is one to carry out.
+func (s *SMF) take(c policyChange) bool {
 	s.err = c.err
 	if c.err != nil {
 		s.log.Error("policy not taken", "err", c.err)
-		return true
+		return false
 	}
 	s.policy, s.uncounted = c.policy, true
-	return false
+	return true
 }
 
 // settle brings every session to the policy. It is true when all that can be done

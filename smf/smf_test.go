@@ -15,6 +15,7 @@ import (
 	"github.com/wmnsk/go-pfcp/message"
 
 	"github.com/braid-upf/braid/atsss/steer"
+	"github.com/braid-upf/braid/pfcp"
 )
 
 // patience bounds every wait of these tests; none of them takes it up.
@@ -289,7 +290,7 @@ func TestRestart(t *testing.T) {
 			if beat != nil {
 				beat(t, r)
 			}
-			r.await("second life", func(s State) bool { return settled(s) && s.Sessions[0].UPSEID == "0x2" })
+			r.await("second life", func(s State) bool { return settled(s) && s.Sessions[0].UPSEID == "0x2" && s.Generation == 1 })
 			wantNames(t, upf, setup, create)
 			if d := cmp.Diff([]string{effectOf(t, testSession())}, upf.sessions()); d != "" {
 				t.Errorf("rules (-want +got):\n%s", d)
@@ -364,6 +365,27 @@ func TestRefusals(t *testing.T) {
 	}
 }
 
+// TestSilentChange: a UPF that answers everything but a change is associated with
+// anew, which brings it to a known state.
+func TestSilentChange(t *testing.T) {
+	upf := newFakeUPF(t)
+	p := testPolicy()
+	r := start(t, upf, p)
+	r.await("settled state", settled)
+	upf.names()
+	upf.change(func() {
+		upf.silent = func(m message.Message) bool { return m.MessageType() == message.MsgTypeSessionModificationRequest }
+	})
+	p.Sessions[0].QFI = 5
+	if st := r.apply(p); !settled(st) {
+		t.Errorf("state %+v", st)
+	}
+	wantNames(t, upf, change, setup, create)
+	if d := cmp.Diff([]string{effectOf(t, &p.Sessions[0])}, upf.sessions()); d != "" {
+		t.Errorf("rules (-want +got):\n%s", d)
+	}
+}
+
 // TestUPFForgets: the UPF lost a session, or all of them with the association.
 func TestUPFForgets(t *testing.T) {
 	upf := newFakeUPF(t)
@@ -378,11 +400,26 @@ func TestUPFForgets(t *testing.T) {
 	r.await("second session", func(s State) bool { return settled(s) && s.Sessions[0].UPSEID == "0x2" })
 	wantNames(t, upf, change, create)
 
+	// It lost the session and does not take a new one.
+	upf.change(func() {
+		upf.rules = map[uint64]*ruleStore{}
+		upf.refuse = func(message.Message) []*ie.IE { return []*ie.IE{ie.NewCause(ie.CauseNoResourcesAvailable)} }
+	})
+	p.Sessions[0].QFI = 7
+	if st := r.apply(p); st.Sessions[0].UPSEID != "" || !strings.Contains(st.Sessions[0].Error, "no resources available") {
+		t.Errorf("state %+v", st)
+	}
+	upf.change(func() { upf.refuse = nil })
+	if st := r.apply(p); !settled(st) {
+		t.Errorf("state %+v", st)
+	}
+	upf.names()
+
 	upf.change(func() { upf.rules, upf.associated = map[uint64]*ruleStore{}, false })
 	p.Sessions[0].QFI = 6
 	r.apply(p)
-	r.await("third session", func(s State) bool { return settled(s) && s.Sessions[0].UPSEID == "0x3" })
-	wantNames(t, upf, change, create, setup, create)
+	r.await("third session", func(s State) bool { return settled(s) && s.Sessions[0].UPSEID == "0x4" })
+	wantNames(t, upf, change, setup, create)
 	if d := cmp.Diff([]string{effectOf(t, &p.Sessions[0])}, upf.sessions()); d != "" {
 		t.Errorf("rules (-want +got):\n%s", d)
 	}
@@ -407,6 +444,39 @@ func TestUnusableAnswer(t *testing.T) {
 		t.Errorf("state %+v", st)
 	}
 	wantNames(t, upf, setup, create, drop, create)
+}
+
+// TestForeignAnswer: an answer under another SEID is not taken for ours.
+func TestForeignAnswer(t *testing.T) {
+	upf := newFakeUPF(t)
+	upf.change(func() { upf.seidError = 1 })
+	r := start(t, upf, testPolicy())
+	r.await("complaint", func(s State) bool {
+		return s.Generation == 1 && s.Sessions[0].Error == "Session Establishment Request: the answer is for SEID 0x2, ours is 0x1"
+	})
+}
+
+// TestStranger: only the UPF gets answers.
+func TestStranger(t *testing.T) {
+	upf := newFakeUPF(t)
+	p := testPolicy()
+	r := start(t, upf, p)
+	r.await("settled state", settled)
+	stranger, err := pfcp.Listen(pfcp.Config{Addr: netip.MustParseAddrPort("127.0.0.2:0"), RetransTimeout: 20 * time.Millisecond, MaxRetrans: 3},
+		func(netip.AddrPort, message.Message) message.Message { return nil })
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stranger.Close()
+	later := ie.NewRecoveryTimeStamp(time.Now().Add(time.Hour))
+	if resp, err := stranger.Request(context.Background(), r.smf.LocalAddr(), message.NewHeartbeatRequest(0, later, nil)); !errors.Is(err, pfcp.ErrTimeout) {
+		t.Errorf("answer %v, error %v", resp, err)
+	}
+	upf.names()
+	if st := r.apply(p); !settled(st) || st.Sessions[0].UPSEID != "0x1" {
+		t.Errorf("state %+v", st)
+	}
+	wantNames(t, upf)
 }
 
 func TestAnswersUPF(t *testing.T) {

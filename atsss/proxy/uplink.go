@@ -109,11 +109,9 @@ func (p *Proxy) uplinkAck(f *Subflow, g *segment) (news, ok bool) {
 	if o := &g.opt.mp; o.Present&mptcp.DSS != 0 {
 		c.dssSeen = true
 		if o.HasDataAck {
-			p.dataAck(c, o)
+			p.dataAck(c, o, int64(g.tcp.Window())<<f.scale)
 		}
 	}
-	// On packets without a DATA_ACK the window refers to the last one.
-	c.down.rightEdge = max(c.down.rightEdge, c.down.acked+int64(g.tcp.Window())<<f.scale)
 	f.release()
 	if progress && g.opt.hasTS {
 		c.up.tsecr = g.opt.tsecr
@@ -121,8 +119,8 @@ func (p *Proxy) uplinkAck(f *Subflow, g *segment) (news, ok bool) {
 	return c.down.acked != c.down.ackSent || c.down.rightEdge != c.down.edgeSent || p.sackChanged(c), true
 }
 
-// dataAck takes the DATA_ACK of o.
-func (p *Proxy) dataAck(c *Conn, o *mptcp.Options) {
+// dataAck takes the DATA_ACK of o and the window that refers to it.
+func (p *Proxy) dataAck(c *Conn, o *mptcp.Options, window int64) {
 	d := c.down.acked
 	if o.DataAck64 {
 		d += int64(o.DataAck - uint64(c.dsnB(d)))
@@ -137,6 +135,7 @@ func (p *Proxy) dataAck(c *Conn, o *mptcp.Options) {
 		p.count.DropBadACK++
 		return
 	}
+	c.down.rightEdge = max(c.down.rightEdge, d+window)
 	if d > c.down.acked {
 		c.down.acked = d
 		c.down.runs.ReleaseTo(d)

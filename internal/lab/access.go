@@ -235,8 +235,6 @@ func (a *access) sendUplink(now int64, p *pipeline, pl *pool, count *Counters, o
 			p.drop(pkt, &count.SendFailed)
 			continue
 		}
-		count.Packets.Add(1)
-		count.Bytes.Add(uint64(pkt.n))
 		start := pkt.off - gtpuUplinkHeader
 		putUplinkHeader((*[gtpuUplinkHeader]byte)(pkt.data[start:]), t.TEID, a.cfg.QFI, pkt.n)
 		out.add(pkt, pkt.data[start:pkt.off+pkt.n], netip.AddrPortFrom(t.Peer, gtpuPort))
@@ -248,16 +246,20 @@ func (a *access) sendUplink(now int64, p *pipeline, pl *pool, count *Counters, o
 }
 
 func (a *access) flush(out *datagrams, pl *pool, count *Counters) {
-	sent := out.n
-	if sent == 0 {
+	if out.n == 0 {
 		return
 	}
-	if refused := out.send(a.sock); refused > 0 {
-		count.SendFailed.Add(uint64(refused))
+	out.send(a.sock)
+	for i, pkt := range out.pkts[:out.n] {
+		if out.msgs[i].n == 0 {
+			count.SendFailed.Add(1)
+		} else {
+			count.Packets.Add(1)
+			count.Bytes.Add(uint64(pkt.n))
+		}
+		pl.put(pkt)
 	}
-	for i := range sent {
-		pl.put(out.pkts[i])
-	}
+	out.n = 0
 }
 
 // carryDownlink carries packets from the UPF to the UE's TUN device.

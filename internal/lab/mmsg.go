@@ -59,23 +59,21 @@ func portBytes(name *unix.RawSockaddrInet4) []byte {
 	return (*[2]byte)(unsafe.Pointer(&name.Port))[:]
 }
 
-// send sends the first n datagrams and tells how many the kernel refused. It
-// blocks while the socket's buffer is full.
-func (d *datagrams) send(fd int) (refused int) {
+// send sends the first n datagrams. It blocks while the socket's buffer is full. A
+// datagram that the kernel refused has 0 bytes sent.
+func (d *datagrams) send(fd int) {
 	for at := 0; at < d.n; {
 		sent, _, errno := unix.Syscall6(unix.SYS_SENDMMSG, uintptr(fd),
 			uintptr(unsafe.Pointer(&d.msgs[at])), uintptr(d.n-at), 0, 0, 0)
 		switch {
 		case errno == unix.EINTR:
 		case errno != 0:
-			refused++
+			d.msgs[at].n = 0
 			at++
 		default:
 			at += int(sent)
 		}
 	}
-	d.n = 0
-	return refused
 }
 
 // receive fills free places with buffers of the pool and takes what the socket

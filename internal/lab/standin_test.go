@@ -61,6 +61,18 @@ func runStandIn() error {
 	return <-failed
 }
 
+// runSink takes the UPF's place where only what the access sends counts: a socket
+// that is never read.
+func runSink() error {
+	conn, err := net.ListenUDP("udp4", net.UDPAddrFromAddrPort(netip.AddrPortFrom(lab.UPFN3Addr, 2152)))
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	fmt.Println("UPF started")
+	select {} // until the lab goes down
+}
+
 func standInUplink(conn *net.UDPConn, tun *os.File) error {
 	buf := make([]byte, 2048)
 	for {

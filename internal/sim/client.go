@@ -196,11 +196,11 @@ func (c *client) alive(f *subflow) bool {
 	return f.synchronized() && (f.full || f == c.subs[0] && !f.join) && !f.closing && f.state != timeWait && !f.fin
 }
 
-// receivedPiece takes data that a subflow mapped; with lag they wait.
+// receivedPiece takes data that a subflow mapped; with lag they wait. The caller
+// calls moved when it has passed all it has.
 func (c *client) receivedPiece(d int64, data []byte) {
 	if c.lag == 0 {
 		c.move(rxPiece{d, data})
-		c.moved()
 		return
 	}
 	if c.backlog = append(c.backlog, rxPiece{d, data}); len(c.backlog) > 1 {

@@ -91,24 +91,24 @@ func (g generator) events() (ev []Event) {
 	switch {
 	case g.chance(0.3): // now and then
 		for range 1 + g.IntN(4) {
-			at += g.between(50*time.Millisecond, 3*time.Second)
+			at += g.between(200*time.Millisecond, 1500*time.Millisecond)
 			ev = append(ev, setPolicy(at, g.policy()))
 		}
 	case g.chance(0.3): // restless
 		a := steer.Access(g.IntN(2))
-		step := g.between(20*time.Millisecond, 300*time.Millisecond)
-		for range 40 {
+		step := g.between(20*time.Millisecond, 200*time.Millisecond)
+		for range 60 {
 			at += step
 			a = a.Other()
 			ev = append(ev, setPolicy(at, activeStandby(a)))
 		}
 	}
-	if g.chance(0.3) {
-		at = g.between(time.Second, 3*time.Second)
+	if g.chance(0.35) {
+		at = g.between(600*time.Millisecond, 2*time.Second)
 		for range 1 + g.IntN(3) {
-			d := g.between(100*time.Millisecond, 5*time.Second)
+			d := g.between(100*time.Millisecond, 4*time.Second)
 			ev = append(ev, outage(at, d, steer.Access(g.IntN(2)))...)
-			at += d + g.between(0, 3*time.Second)
+			at += d + g.between(0, 2*time.Second)
 		}
 	}
 	return ev
@@ -185,7 +185,7 @@ func (g generator) tcp(mss int) tcpConfig {
 
 // application draws what the two ends do. One side at least closes on its own.
 func (g generator) application(c *ConnConfig) {
-	size := func() int64 { return 1 + g.Int64N(1<<(10+g.IntN(9))) }
+	size := func() int64 { return 1 + g.Int64N(1<<(11+g.IntN(10))) }
 	up, down := int64(0), int64(0)
 	switch g.IntN(5) {
 	case 0, 1: // download with a request

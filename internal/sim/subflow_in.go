@@ -222,7 +222,7 @@ func (f *subflow) deliver() {
 	if f.finRcvd && !f.closing && !c.fallback && f.capable == !f.join && !c.finGot {
 		c.fail("client: subflow FIN without DATA_FIN")
 	}
-	c.act()
+	c.moved()
 }
 
 // moveHead passes the head skb's bytes up, or throws away what is old.

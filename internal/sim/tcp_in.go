@@ -320,6 +320,7 @@ func (t *tcp) advance(s *segment, ack int64) {
 	}
 	if len(t.sentq) > 0 && t.sentq[0].sacked {
 		t.stats.Reneging++
+		t.fail("%s: SACKed data from %d on are not acknowledged with what is below (TCPSACKReneging)", t.name, ack)
 		for _, r := range t.sentq {
 			r.sacked = false
 		}

@@ -276,6 +276,7 @@ func (t *tcp) timeout() {
 	}
 	if t.sentq[0].sacked {
 		t.stats.Reneging++
+		t.fail("%s: timeout with SACKed data at the head (TCPSACKReneging)", t.name)
 		for _, r := range t.sentq {
 			r.sacked = false
 		}

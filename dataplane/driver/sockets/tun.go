@@ -71,6 +71,10 @@ func upTUN(name string, mtu int, routes []netip.Prefix) error {
 	if err := netlink.LinkSetTxQLen(link, tunQueueLen); err != nil {
 		return fmt.Errorf("N6: device %s: queue length: %w", name, err)
 	}
+	// Or IPv6 joins groups and reports them into the device.
+	if err := netlink.LinkSetMulticastOff(link); err != nil {
+		return fmt.Errorf("N6: device %s: multicast off: %w", name, err)
+	}
 	if err := setSysctls(name); err != nil {
 		return err
 	}
