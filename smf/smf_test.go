@@ -419,7 +419,7 @@ func TestUPFForgets(t *testing.T) {
 	p.Sessions[0].QFI = 6
 	r.apply(p)
 	r.await("third session", func(s State) bool { return settled(s) && s.Sessions[0].UPSEID == "0x4" })
-	wantNames(t, upf, change, setup, create)
+	wantNames(t, upf, change, create, setup, create)
 	if d := cmp.Diff([]string{effectOf(t, &p.Sessions[0])}, upf.sessions()); d != "" {
 		t.Errorf("rules (-want +got):\n%s", d)
 	}
