@@ -79,7 +79,7 @@ func inOrder[K cmp.Ordered, R any](rules map[K]R, f func(R) *pfcp.Error) *pfcp.E
 
 func (c *compiler) compileFARs() *pfcp.Error {
 	return inOrder(c.set.fars, func(f *pfcp.FAR) *pfcp.Error {
-		far, err := compileFAR(f)
+		far, err := c.compileFAR(f)
 		c.fars[f.ID] = far
 		return err
 	})
@@ -87,7 +87,7 @@ func (c *compiler) compileFARs() *pfcp.Error {
 
 // compileFAR compiles f. Buffering is a drop for now, and so is forwarding to the
 // CP function.
-func compileFAR(f *pfcp.FAR) (*dataplane.FAR, *pfcp.Error) {
+func (c *compiler) compileFAR(f *pfcp.FAR) (*dataplane.FAR, *pfcp.Error) {
 	fail := func(offending uint16, text string) (*dataplane.FAR, *pfcp.Error) {
 		return nil, ruleError(pfcp.RuleFAR, f.ID, offending, text)
 	}
@@ -125,7 +125,13 @@ func compileFAR(f *pfcp.FAR) (*dataplane.FAR, *pfcp.Error) {
 		if far.OuterHeader, ok = outerHeader(w.OuterHeader); !ok {
 			return fail(ie.OuterHeaderCreation, fmt.Sprintf("outer header %#04x, known is GTP-U/UDP/IP to a unicast address", w.OuterHeader.Description))
 		}
-		far.Forward = far.Forward && far.OuterHeader != nil
+		if far.OuterHeader == nil {
+			far.Forward = false
+			return far, nil
+		}
+		if peer := far.OuterHeader.Peer.Addr(); !c.reaches(peer) {
+			return fail(ie.OuterHeaderCreation, fmt.Sprintf("no N3 address to reach %v from", peer))
+		}
 	case pfcp.InterfaceCore, pfcp.InterfaceN6LAN:
 		if w.OuterHeader != nil {
 			return fail(ie.OuterHeaderCreation, "there is no N9")
@@ -138,6 +144,11 @@ func compileFAR(f *pfcp.FAR) (*dataplane.FAR, *pfcp.Error) {
 	return far, nil
 }
 
+// reaches says whether we have an N3 address of the peer's family.
+func (c *compiler) reaches(peer netip.Addr) bool {
+	return slices.ContainsFunc(c.n3, func(a netip.Addr) bool { return a.Is4() == peer.Is4() })
+}
+
 // outerHeader compiles GTP-U outer header creation: IPv4 where both are offered.
 // A header to the unspecified address is nil: held like one that is not there.
 func outerHeader(o *pfcp.OuterHeaderCreation) (h *dataplane.OuterHeader, ok bool) {
@@ -146,7 +157,7 @@ func outerHeader(o *pfcp.OuterHeaderCreation) (h *dataplane.OuterHeader, ok bool
 	}
 	peer := o.IPv4
 	if !peer.IsValid() || peer.IsUnspecified() {
-		peer = o.IPv6
+		peer = o.IPv6.Unmap()
 	}
 	switch {
 	case !peer.IsValid() || peer.IsUnspecified():

@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -38,13 +39,36 @@ type GTPUConfig struct {
 	Interfaces []Interface
 }
 
+// Addrs are the addresses of the interfaces of the types, each once.
+func (g *GTPUConfig) Addrs(types ...string) []netip.Addr {
+	var as []netip.Addr
+	for _, i := range g.Interfaces {
+		if slices.Contains(types, i.Type) && !slices.Contains(as, i.Addr) {
+			as = append(as, i.Addr)
+		}
+	}
+	return as
+}
+
+// MTU is the smallest MTU that an interface gives: the longest packet of a UE, in
+// octets, that fits a tunnel; 0 if none gives one.
+func (g *GTPUConfig) MTU() int {
+	mtu := 0
+	for _, i := range g.Interfaces {
+		if i.MTU > 0 && (mtu == 0 || i.MTU < mtu) {
+			mtu = i.MTU
+		}
+	}
+	return mtu
+}
+
 // Interface is an entry of gtpu.ifList.
 type Interface struct {
 	Addr   netip.Addr
 	Type   string // N3 or N9
 	Name   string
 	IfName string
-	MTU    int // octets; 0 = not given
+	MTU    int // of the UE's packets, octets; 0 = not given
 }
 
 // DNN is an entry of dnnList: the UE addresses of a data network.
@@ -176,13 +200,16 @@ func (r *reader) logger(s *section) LoggerConfig {
 	}
 }
 
+// MaxWorkers is how many workers there can be.
+const MaxWorkers = 64
+
 // maxTUNName is what the kernel allows: IFNAMSIZ less the zero.
 const maxTUNName = 15
 
 func (r *reader) braid(s *section) BraidConfig {
 	s.only("workers", "tun", "heartbeat")
 	b := BraidConfig{
-		Workers:   s.number("workers", 0, 0, 1024),
+		Workers:   s.number("workers", 0, 0, MaxWorkers),
 		TUN:       s.text("tun"),
 		Heartbeat: s.duration("heartbeat", 0, 0, time.Hour),
 	}

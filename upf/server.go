@@ -78,10 +78,9 @@ func newServer(cfg *Config, plane Plane, log *slog.Logger) *Server {
 		cfg: cfg, plane: plane, log: log, started: time.Now(),
 		nodes: map[string]*node{}, sessions: map[uint64]*session{}, registry: newRegistry(),
 	}
-	for _, i := range cfg.GTPU.Interfaces {
-		if i.Type == "N3" {
-			s.n3 = append(s.n3, i.Addr)
-		}
+	s.n3 = cfg.GTPU.Addrs("N3")
+	if len(s.n3) == 0 { // an intermediate UPF's config
+		s.n3 = cfg.GTPU.Addrs("N9")
 	}
 	addr := cfg.PFCP.Addr
 	if id, err := netip.ParseAddr(cfg.PFCP.NodeID); err == nil && addr.IsUnspecified() {

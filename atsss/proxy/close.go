@@ -162,6 +162,16 @@ func (p *Proxy) mpFail(f *Subflow) {
 	c.refresh()
 }
 
+// downlinkClosed takes a packet of the server for a connection that was reset: it has
+// not seen the reset, or not believed it, and gets one at the SN that it names
+// (RFC 9293 §3.5.2).
+func (p *Proxy) downlinkClosed(c *Conn, g *segment) {
+	if g.flags&(packet.RST|packet.ACK) == packet.ACK {
+		p.resetServerAt(c, g.tcp.AckSN())
+	}
+	p.discard(g.buf, &p.count.DropStale)
+}
+
 // uplinkClosed takes a packet of the UE for a connection that was reset: an RST goes
 // back so that the UE ends it too, unless it is one itself.
 func (p *Proxy) uplinkClosed(f *Subflow, g *segment) {

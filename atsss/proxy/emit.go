@@ -214,14 +214,23 @@ func (p *Proxy) resetUE(s *Subflow, option []byte) {
 	s.state = subflowDead
 }
 
-// resetServer resets the server's connection at exactly the SN that it expects
-// (RFC 5961 §3.2).
+// resetServer resets the server's connection at the SN that it expects once all that
+// was forwarded has reached it. If something was lost it answers with a challenge ACK
+// (RFC 5961 §3.2), which names the SN: see downlinkClosed.
 func (p *Proxy) resetServer(c *Conn) {
+	u := c.up.next
+	if c.up.finSent && u == c.up.fin {
+		u++
+	}
+	p.resetServerAt(c, c.srvSN(max(u, c.up.acked)))
+}
+
+func (p *Proxy) resetServerAt(c *Conn, sn uint32) {
 	h := &p.shape
 	k := &c.subflows[0].key
 	*h = shape{
 		src: &k.ue, dst: &k.srv, srcPort: k.uePort, dstPort: k.srvPort, v6: c.v6, ttl: defaultTTL,
-		sn: c.srvSN(c.up.acked), ack: c.srvAckSN(c.down.acked), flags: packet.RST | packet.ACK,
+		sn: sn, ack: c.srvAckSN(c.down.acked), flags: packet.RST | packet.ACK,
 	}
 	buf := p.pool.Get()
 	h.write(buf, 0)

@@ -135,7 +135,7 @@ func (p *Proxy) Downlink(now Time, s *Session, r Rule, buf *packet.Buffer, in *p
 	case stateRelay:
 		return NotProxied
 	default:
-		p.discard(buf, &p.count.DropStale)
+		p.downlinkClosed(c, g)
 		return Taken
 	}
 }

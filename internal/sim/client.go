@@ -48,6 +48,7 @@ type client struct {
 	idsnA, idsnB uint64
 	subs         []*subflow // in the order of their SYNs; the first one is subs[0]
 
+	gaveUp   bool // the SYN went out without MP_CAPABLE
 	fallback bool
 	full     bool // first subflow fully established
 	joined   bool // some join was: no fallback any more

@@ -46,6 +46,8 @@ func TestSeeds(t *testing.T) {
 	}
 }
 
+func init() { flag.IntVar(&traceLen, "packets", traceLen, "packets printed before a failure") }
+
 func report(seed uint64, r Result) string {
 	return fmt.Sprintf("seed %d: %s\n%sreplay: go test ./internal/sim -run TestSeeds -seed %d -v", seed, r.Failure, r.Trace, seed)
 }

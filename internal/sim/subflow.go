@@ -109,7 +109,7 @@ func (f *subflow) decorateSYN(s *segment) {
 	case !c.plain && f.retries < capableSYNs:
 		s.mp.capable = &capable{flags: c.flags(), dataLen: -1, csum: csumNone}
 	default:
-		f.capable = false
+		f.capable, c.gaveUp = false, true
 	}
 }
 

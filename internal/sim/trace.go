@@ -19,11 +19,11 @@ const (
 var pointNames = [...]string{"UE >P  ", "UE< P  ", "   P >S", "   P< S"}
 
 // traceLen is how many packets are kept for the report.
-const traceLen = 60
+var traceLen = 60
 
 // trace keeps the last packets and notes.
 type trace struct {
-	ring [traceLen]traceItem
+	ring []traceItem
 	n    int
 }
 
@@ -38,7 +38,11 @@ type traceItem struct {
 }
 
 func (t *trace) add(i traceItem) {
-	t.ring[t.n%traceLen] = i
+	if len(t.ring) < traceLen {
+		t.ring = append(t.ring, i)
+	} else {
+		t.ring[t.n%traceLen] = i
+	}
 	t.n++
 }
 

@@ -379,7 +379,7 @@ func (p *pair) checkEnd(w *world) {
 	case c.err != nil || v.err != nil:
 		w.fail("ended with %v at the client, %v at the server", c.err, v.err)
 	}
-	if c.fallback && !c.plain && !c.dropMPC && c.subs[0].retries < capableSYNs {
+	if c.fallback && !c.plain && !c.dropMPC && !c.gaveUp {
 		w.fail("the client fell back to plain TCP")
 	}
 	if v.stats.Reneging > 0 {
