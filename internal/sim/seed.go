@@ -36,7 +36,7 @@ func FromSeed(seed uint64) Config {
 	for range n {
 		cfg.Conns = append(cfg.Conns, g.conn(cfg.MTU, cfg.IPv6))
 	}
-	cfg.Events = g.events()
+	cfg.Events = g.events(cfg.Conns)
 	return cfg
 }
 
@@ -86,7 +86,7 @@ func (g generator) policy() steer.Policy {
 }
 
 // events are policy switches and outages.
-func (g generator) events() (ev []Event) {
+func (g generator) events(conns []ConnConfig) (ev []Event) {
 	at := time.Duration(0)
 	switch {
 	case g.chance(0.3): // now and then
@@ -108,6 +108,9 @@ func (g generator) events() (ev []Event) {
 		for range 1 + g.IntN(3) {
 			d := g.between(100*time.Millisecond, 4*time.Second)
 			ev = append(ev, outage(at, d, steer.Access(g.IntN(2)))...)
+			for i := range conns {
+				conns[i].ServeTCP.mayRenege = true
+			}
 			at += d + g.between(0, 2*time.Second)
 		}
 	}

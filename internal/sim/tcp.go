@@ -61,6 +61,7 @@ type tcpConfig struct {
 	isn       uint32
 	tsOffset  uint32
 	longest   int           // longest segment sent, 0 = the MSS: a sender whose TSO is undone late
+	mayRenege bool          // the peer may lose what it SACKed: a subflow that dies takes its queue along
 	probeByte bool          // probe a zero window with one new byte, as BSD does, not with an empty segment
 	tlp       bool          // tail loss probe
 	keepalive time.Duration // 0 = none

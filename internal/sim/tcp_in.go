@@ -319,8 +319,7 @@ func (t *tcp) advance(s *segment, ack int64) {
 		t.sample(rtt)
 	}
 	if len(t.sentq) > 0 && t.sentq[0].sacked {
-		t.stats.Reneging++
-		t.fail("%s: SACKed data from %d on are not acknowledged with what is below (TCPSACKReneging)", t.name, ack)
+		t.reneged()
 		for _, r := range t.sentq {
 			r.sacked = false
 		}
@@ -328,6 +327,14 @@ func (t *tcp) advance(s *segment, ack int64) {
 	t.backoff, t.retries, t.tlpSent = 0, 0, false
 	if t.fin && ack == t.end+1 {
 		t.finAcked()
+	}
+}
+
+// reneged: the head of what is unacknowledged was SACKed (Linux: TCPSACKReneging).
+func (t *tcp) reneged() {
+	t.stats.Reneging++
+	if !t.mayRenege {
+		t.fail("%s: data SACKed from %d on, but the ACK stops there (TCPSACKReneging)", t.name, t.una)
 	}
 }
 

@@ -275,8 +275,7 @@ func (t *tcp) timeout() {
 		return
 	}
 	if t.sentq[0].sacked {
-		t.stats.Reneging++
-		t.fail("%s: timeout with SACKed data at the head (TCPSACKReneging)", t.name)
+		t.reneged()
 		for _, r := range t.sentq {
 			r.sacked = false
 		}
