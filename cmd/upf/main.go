@@ -1,0 +1,225 @@
+// Command upf is the user plane function: it takes free5GC's place with the same
+// name, options and config file.
+//
+//	upf [-c FILE] [-l LOGFILE]...
+//
+// It ends with exit code 0 on SIGINT and SIGTERM, 2 if the config or the command
+// line is broken, 1 if something else is. SIGUSR1 logs the counters.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+	"maps"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"syscall"
+
+	"github.com/braid-upf/braid/dataplane"
+	"github.com/braid-upf/braid/dataplane/driver/sockets"
+	"github.com/braid-upf/braid/gtpu"
+	"github.com/braid-upf/braid/upf"
+)
+
+// Exit codes.
+const (
+	exitFailure = 1
+	exitUsage   = 2
+)
+
+func main() {
+	os.Exit(run(os.Args[1:]))
+}
+
+// paths is an option that can be given more than once.
+type paths []string
+
+func (p *paths) String() string     { return fmt.Sprint([]string(*p)) }
+func (p *paths) Set(s string) error { *p = append(*p, s); return nil }
+
+func run(args []string) int {
+	flags := flag.NewFlagSet("upf", flag.ContinueOnError)
+	var config string
+	var logs paths
+	for _, name := range []string{"c", "config"} {
+		flags.StringVar(&config, name, "./config/upfcfg.yaml", "config `FILE`")
+	}
+	for _, name := range []string{"l", "log"} {
+		flags.Var(&logs, name, "also write the log to this `FILE`; can be repeated")
+	}
+	switch err := flags.Parse(args); {
+	case errors.Is(err, flag.ErrHelp):
+		return 0
+	case err != nil:
+		return exitUsage
+	case flags.NArg() > 0:
+		fmt.Fprintf(os.Stderr, "upf: %q: options only\n", flags.Arg(0))
+		return exitUsage
+	}
+	cfg, err := upf.LoadConfig(config)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return exitUsage
+	}
+	log, closeLogs, err := openLog(cfg.Logger, logs)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "upf:", err)
+		return exitFailure
+	}
+	defer closeLogs()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := serve(ctx, cfg, log); err != nil {
+		log.Error(err.Error())
+		if !cfg.Logger.Enable {
+			fmt.Fprintln(os.Stderr, "upf:", err)
+		}
+		return exitFailure
+	}
+	return 0
+}
+
+// openLog is the logger that the config and the options ask for.
+func openLog(cfg upf.LoggerConfig, files []string) (log *slog.Logger, closeAll func(), err error) {
+	var opened []*os.File
+	closeAll = func() {
+		for _, f := range opened {
+			_ = f.Close()
+		}
+	}
+	if !cfg.Enable {
+		return slog.New(slog.DiscardHandler), closeAll, nil
+	}
+	writers := []io.Writer{os.Stderr}
+	for _, name := range files {
+		if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
+			closeAll()
+			return nil, nil, fmt.Errorf("log: %w", err)
+		}
+		f, err := os.OpenFile(name, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+		if err != nil {
+			closeAll()
+			return nil, nil, fmt.Errorf("log: %w", err)
+		}
+		opened = append(opened, f)
+		writers = append(writers, f)
+	}
+	return upf.NewLogger(io.MultiWriter(writers...), cfg.Level, cfg.ReportCaller), closeAll, nil
+}
+
+// serve is the UPF from start to end: it returns when ctx has ended, or with what
+// has failed.
+func serve(ctx context.Context, cfg *upf.Config, log *slog.Logger) (err error) {
+	for _, d := range cfg.DNNs {
+		if d.NATIfName != "" {
+			log.Warn("natifname is not carried out: NAT is left to the host", "dnn", d.Name, "natifname", d.NATIfName)
+		}
+	}
+	set, err := sockets.Open(driverConfig(cfg))
+	if err != nil {
+		return fmt.Errorf("data plane: %w", err)
+	}
+	defer func() { err = errors.Join(err, set.Close()) }()
+	plane, err := dataplane.New(dataplane.Config{Set: set, N3MTU: n3MTU(&cfg.GTPU)})
+	if err != nil {
+		return fmt.Errorf("data plane: %w", err)
+	}
+	planeCtx, stopPlane := context.WithCancel(context.Background())
+	planeDone := make(chan error, 1)
+	go func() { planeDone <- plane.Run(planeCtx) }()
+	running := true
+	defer func() {
+		stopPlane()
+		if running {
+			err = errors.Join(err, <-planeDone)
+		}
+	}()
+
+	server, err := upf.Listen(cfg, plane, log.With(upf.CategoryKey, "PFCP"))
+	if err != nil {
+		return err
+	}
+	defer server.Close() //nolint:errcheck // a socket that fails to close is closed
+
+	log.Info("UPF started", "pfcp", server.LocalAddr(), "nodeID", cfg.PFCP.NodeID, "gtpu", set.N3Addrs(), "workers", plane.Workers())
+	usr1 := make(chan os.Signal, 1)
+	signal.Notify(usr1, syscall.SIGUSR1)
+	defer signal.Stop(usr1)
+	for {
+		select {
+		case <-ctx.Done():
+			log.Info("UPF ends")
+			return nil
+		case err := <-planeDone:
+			running = false
+			return fmt.Errorf("data plane: %w", err)
+		case e := <-plane.Events():
+			logEvent(log, e)
+		case <-usr1:
+			logCounters(log, server, plane)
+		}
+	}
+}
+
+// driverConfig is what the sockets driver needs of the config.
+func driverConfig(cfg *upf.Config) sockets.Config {
+	c := sockets.Config{
+		Workers: cfg.Braid.Workers,
+		N3:      cfg.GTPU.Addrs("N3", "N9"),
+		TUN:     cfg.Braid.TUN,
+		MTU:     cfg.GTPU.MTU(),
+	}
+	if c.Workers == 0 {
+		c.Workers = min(runtime.GOMAXPROCS(0), upf.MaxWorkers)
+	}
+	for _, d := range cfg.DNNs {
+		if !slices.Contains(c.Routes, d.CIDR) {
+			c.Routes = append(c.Routes, d.CIDR)
+		}
+	}
+	return c
+}
+
+// n3MTU is the MTU of N3 behind the MTU of the UE's packets that the config gives:
+// with the outer headers on top; 0 if it gives none.
+func n3MTU(cfg *upf.GTPUConfig) int {
+	const udp, ipv4, ipv6 = 8, 20, 40
+	ue := cfg.MTU()
+	if ue == 0 {
+		return 0
+	}
+	ip := ipv4
+	for _, a := range cfg.Addrs("N3", "N9") {
+		if a.Is6() {
+			ip = ipv6
+		}
+	}
+	return ue + ip + udp + gtpu.GPDUContainerLen
+}
+
+func logEvent(log *slog.Logger, e dataplane.Event) {
+	log = log.With(upf.CategoryKey, "GTP-U")
+	switch e.Kind {
+	case dataplane.ErrorIndicationReceived:
+		log.Debug("error indication", "from", e.From, "teid", fmt.Sprintf("%#x", e.TEID), "peer", e.Peer)
+	}
+}
+
+func logCounters(log *slog.Logger, server *upf.Server, plane *dataplane.Plane) {
+	for node, n := range server.Sessions() {
+		log.Info("sessions", "node", node, "count", n)
+	}
+	counters := plane.Counters()
+	for _, name := range slices.Sorted(maps.Keys(counters)) {
+		if v := counters[name]; v != 0 {
+			log.Info("counter", "name", name, "value", v)
+		}
+	}
+}
