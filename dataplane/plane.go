@@ -182,6 +182,7 @@ func (p *Plane) newWorker(i int, cfg *Config) (*worker, error) {
 		teids:    map[uint32]*tunnel{},
 		ues:      ueTable{sessions: map[ueKey]*session{}},
 		bySEID:   map[uint64]*session{},
+		limit:    limiter{tokens: notifyBurst},
 		commands: newRing[func(*worker)](16),
 		exited:   make(chan struct{}),
 	}, nil

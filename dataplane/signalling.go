@@ -88,9 +88,10 @@ func (w *worker) strangeTEID(b *packet.Buffer, peer *driver.Peer, local uint8, h
 }
 
 // notifyExtensions answers the message b, which has an extension header that must
-// be understood and is not (TS 29.281 §7.2.3).
+// be understood and is not (TS 29.281 §7.2.3). Another notification is not answered,
+// lest two that do not understand each other never stop.
 func (w *worker) notifyExtensions(b *packet.Buffer, peer *driver.Peer, local uint8) {
-	if !w.mayNotify() {
+	if w.gtp.Type == gtpu.SupportedExtensionHeadersNotification || !w.mayNotify() {
 		w.pool.Put(b)
 		return
 	}
