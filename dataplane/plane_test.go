@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"net/netip"
+	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -198,7 +200,6 @@ func TestRefused(t *testing.T) {
 	}
 }
 
-
 // full is a Set whose UE steering takes no more than room prefixes.
 type full struct {
 	*memory.Set
@@ -344,8 +345,10 @@ func TestTraffic(t *testing.T) {
 	if err := plane.Install(stay); err != nil {
 		t.Fatal(err)
 	}
+	var finished atomic.Bool
 	var wg sync.WaitGroup
 	wg.Go(func() {
+		defer finished.Store(true)
 		for i := range rounds {
 			for n := range sessions {
 				r := otherRules(n)
@@ -364,18 +367,19 @@ func TestTraffic(t *testing.T) {
 		}
 	})
 	var up, down int
-	for i := range rounds * 20 {
+	for i := 0; i < 1000 || i < 100000 && !finished.Load(); i++ {
 		r := otherRules(i % sessions)
 		if i%4 == 0 {
 			r = stay
 		}
 		ue := r.UEAddrs[0].Addr()
-		// Also to the wrong worker.
-		set.Queue((set.OwnerTEID(r.Uplink[0].TEID) + i%2) % 3).PutN3(
+		wrong := i / 4 % 2 // every second packet of stay, too, comes to another worker
+		set.Queue((set.OwnerTEID(r.Uplink[0].TEID) + wrong) % 3).PutN3(
 			memory.Message{Bytes: gpdu(r.Uplink[i%2].TEID, 9, udp(ue, server, 1, 2, 10)), Peer: gnb, Local: upf4})
-		set.Queue((set.OwnerUE(ue) + i%2) % 3).PutN6(udp(server, ue, 1, 2, 10))
+		set.Queue((set.OwnerUE(ue) + wrong) % 3).PutN6(udp(server, ue, 1, 2, 10))
 		up++
 		down++
+		runtime.Gosched()
 	}
 	wg.Wait()
 	deadline := time.Now().Add(10 * time.Second)
