@@ -20,8 +20,6 @@ const (
 	// stallTime is how long a subflow may make no progress, on an access that
 	// otherwise answers, before new data avoid it.
 	stallTime = 2000 * millisecond
-	// maxProbes is how many probes must stay unanswered before an access is silent.
-	maxProbes = 2
 )
 
 // accessState is what is known of one access of a session.
@@ -37,7 +35,6 @@ type path struct {
 	timedAt      Time  // when the byte before timedSSN was sent; 0 = none is timed
 	waiting      Time  // since when data are outstanding without progress; 0 = none are
 	probed       Time  // when the last probe was sent; 0 = none since the last progress
-	probes       int   // sent since the last progress
 	stalled      bool  // no progress for stallTime
 	recoverTo    int64 // new data stay away until this SSN is acknowledged; 0 = not so
 
@@ -90,7 +87,7 @@ func (t *path) progress(f *Subflow, ack int64, now Time) {
 
 // heard notes an acknowledgment, cumulative or selective, of new data.
 func (t *path) heard(f *Subflow, now Time) {
-	t.waiting, t.probed, t.probes = now, 0, 0
+	t.waiting, t.probed = now, 0
 	if t.stalled {
 		t.stalled = false
 		f.conn.refresh()
@@ -164,6 +161,13 @@ func (c *Conn) available() steer.Set {
 func (c *Conn) carries(s *Subflow) bool {
 	return s.live() && !s.path.stalled && !s.session.access[s.access].silent &&
 		(c.rule.Policy == nil || c.rule.Policy.Usable.Has(s.access))
+}
+
+// suspect says whether s owes an answer to a probe: enough to send what the server
+// repeats another way, not to keep new data off it.
+func (p *Proxy) suspect(s *Subflow) bool {
+	t := &s.path
+	return t.probed != 0 && s.session.access[s.access].heard < t.probed && p.now-t.probed > t.srtt
 }
 
 // pick gives the subflow for new data; nil if none is live.

@@ -160,11 +160,10 @@ func (p *Proxy) checkPath(s *Subflow) {
 			p.solicit(s)
 		}
 		return
-	case quiet > rto && t.probes < maxProbes && p.now-t.probed > rto:
-		t.probes++
+	case quiet > rto && a.heard >= t.probed:
 		t.probed = p.now
 		p.solicit(s)
-	case quiet > rto && t.probes == maxProbes && p.now-t.probed > rto && a.heard < t.probed:
+	case quiet > rto && p.now-t.probed > rto:
 		a.silent = true
 		p.count.PathSilent++
 		p.suspend(s)
