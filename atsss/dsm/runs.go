@@ -88,11 +88,17 @@ func (s *Runs) Append(r Run) {
 		s.runs[n-1].N += r.N
 		return
 	}
+	s.reuse()
+	s.runs = append(s.runs, r)
+}
+
+// reuse moves the runs over the released ones if there is no room behind and more
+// than half are released: growing goes by live runs, and moving stays O(1) per run.
+func (s *Runs) reuse() {
 	if len(s.runs) == cap(s.runs) && s.head > len(s.runs)/2 {
 		s.runs = s.runs[:copy(s.runs, s.runs[s.head:])]
 		s.head = 0
 	}
-	s.runs = append(s.runs, r)
 }
 
 // Insert adds the parts of r whose keys no run has yet; keys already there keep
@@ -170,6 +176,7 @@ func (r Run) after(x int64) Run {
 
 // insertAt puts r before the run of index i, merging with its neighbours.
 func (s *Runs) insertAt(i int, r Run) {
+	s.reuse()
 	i += s.head
 	before := i > s.head && s.runs[i-1].continues(r)
 	behind := i < len(s.runs) && r.continues(s.runs[i])
