@@ -2,7 +2,6 @@ package dataplane
 
 import (
 	"runtime"
-	"slices"
 	"sync/atomic"
 	"time"
 
@@ -24,6 +23,7 @@ type worker struct {
 	teids    map[uint32]*tunnel
 	ues      ueTable
 	sessions []*session // by proxy.Session.ID; nil = free
+	freeIDs  []uint32   // the free ones
 	bySEID   map[uint64]*session
 
 	rx, tx driver.Burst
@@ -133,13 +133,8 @@ func (w *worker) install(seid uint64, rs *ruleSet) {
 	if s == nil {
 		s = &session{seid: seid}
 		w.bySEID[seid] = s
-		id := slices.Index(w.sessions, nil)
-		if id < 0 {
-			id = len(w.sessions)
-			w.sessions = append(w.sessions, nil)
-		}
-		w.sessions[id] = s
-		s.proxy.ID = uint32(id)
+		s.proxy.ID = w.freeID()
+		w.sessions[s.proxy.ID] = s
 	} else {
 		w.unlink(s)
 	}
@@ -158,6 +153,17 @@ func (w *worker) install(seid uint64, rs *ruleSet) {
 	}
 }
 
+// freeID is an index in w.sessions that no session has.
+func (w *worker) freeID() uint32 {
+	if n := len(w.freeIDs); n > 0 {
+		id := w.freeIDs[n-1]
+		w.freeIDs = w.freeIDs[:n-1]
+		return id
+	}
+	w.sessions = append(w.sessions, nil)
+	return uint32(len(w.sessions) - 1)
+}
+
 // remove forgets the session seid and its connections.
 func (w *worker) remove(seid uint64) {
 	s := w.bySEID[seid]
@@ -170,6 +176,7 @@ func (w *worker) remove(seid uint64) {
 	w.unlink(s)
 	delete(w.bySEID, seid)
 	w.sessions[s.proxy.ID] = nil
+	w.freeIDs = append(w.freeIDs, s.proxy.ID)
 }
 
 // unlink takes the session's identifiers out of the tables.
