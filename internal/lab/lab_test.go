@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -148,6 +149,9 @@ func TestLabUpReplacesAndDownCleansAfterKill(t *testing.T) {
 	}
 	if _, err := lab.Open(name); !errors.Is(err, lab.ErrNotUp) {
 		t.Errorf("opening a lab without its options: %v", err)
+	}
+	if names, err := lab.Names(); err != nil || !slices.Contains(names, name) {
+		t.Errorf("the labs to be removed are %v, %v, without this one", names, err)
 	}
 	if err := lab.Remove(name); err != nil {
 		t.Error(err)

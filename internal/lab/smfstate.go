@@ -30,7 +30,10 @@ func tunnelOf(st *smf.State, access string) (*Tunnel, error) {
 				return nil, fmt.Errorf("session %s: address: %w", s.Name, err)
 			}
 			t := &Tunnel{TEID: uint32(teid), Peer: peer}
-			return t, t.validate()
+			if err := t.validate(); err != nil {
+				return nil, fmt.Errorf("session %s: %w", s.Name, err)
+			}
+			return t, nil
 		}
 	}
 	return nil, nil
