@@ -44,8 +44,10 @@ type fixture struct {
 	client mptcpclient.Client
 	allow  []string // UE counters that may move
 
-	ue, dn map[string]uint64 // counters at the beginning
+	// At the beginning:
+	ue, dn map[string]uint64 // counters
 	begun  [steer.NumAccesses]lab.Stats
+	stuck  []string // connections that another test has left
 }
 
 // begin gives a test the lab in its first state: accesses that lose nothing, the
@@ -63,6 +65,7 @@ func begin(t *testing.T, allow ...string) *fixture {
 	f.link(tgpp, lab.Impairment{Rate: 200e6, Delay: 5 * time.Millisecond})
 	f.link(nonTGPP, lab.Impairment{Rate: 150e6, Delay: 8 * time.Millisecond})
 	f.setPolicy(nil)
+	f.stuck = f.live()
 	f.ue, f.dn = f.mib(lab.UE), f.mib(lab.DN)
 	for a := range steer.Access(steer.NumAccesses) {
 		f.begun[a] = f.stats(a)
@@ -389,7 +392,7 @@ func (f *fixture) settle() {
 	f.setPolicy(nil)
 	var left []string
 	for end := time.Now().Add(eventTime); ; time.Sleep(20 * time.Millisecond) {
-		left = append(f.live(lab.UE), f.live(lab.DN)...)
+		left = slices.DeleteFunc(f.live(), f.wasStuck)
 		if len(left) == 0 || time.Now().After(end) {
 			break
 		}
@@ -408,17 +411,27 @@ func (f *fixture) settle() {
 	}
 }
 
-func (f *fixture) live(role string) []string {
+// live lists the connections that either kernel has.
+func (f *fixture) live() (all []string) {
 	f.Helper()
-	d, err := mptcpclient.OpenDiag(f.in(role))
-	f.check(err)
-	defer d.Close()
-	live, err := d.Live()
-	f.check(err)
-	for i := range live {
-		live[i] = role + ": " + live[i]
+	for _, role := range []string{lab.UE, lab.DN} {
+		d, err := mptcpclient.OpenDiag(f.in(role))
+		f.check(err)
+		live, err := d.Live()
+		d.Close()
+		f.check(err)
+		for _, s := range live {
+			all = append(all, role+": "+s)
+		}
 	}
-	return live
+	return all
+}
+
+// wasStuck says that a connection, as live describes it, was there at the beginning,
+// in whatever state.
+func (f *fixture) wasStuck(s string) bool {
+	s, _, _ = strings.Cut(s, " in state")
+	return slices.ContainsFunc(f.stuck, func(old string) bool { return strings.HasPrefix(old, s+" ") })
 }
 
 // dump logs what helps to find the cause of a failure.

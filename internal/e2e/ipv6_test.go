@@ -16,7 +16,6 @@ func TestIPv6(t *testing.T) {
 	b := pattern(5_000_000)
 	addr := f.serveAt(lab.DNAddr6, func(c *net.TCPConn) error { return exchange(c, b) })
 	c := f.dial(addr)
-	f.check(exchange(c, b))
 	f.awaitSubflows(inspector(c))
 	info, err := mptcpclient.Inspect(c)
 	f.check(err)
@@ -25,4 +24,5 @@ func TestIPv6(t *testing.T) {
 			t.Errorf("subflows %v: none from %v", info.Subflows, want)
 		}
 	}
+	f.check(exchange(c, b))
 }

@@ -131,11 +131,11 @@ func TestServerSpeaksFirst(t *testing.T) {
 			})
 			c := f.dial(addr)
 			f.check(expect(c, banner))
+			f.mptcp(inspector(c), 1)
 			_, err := c.Write([]byte("hello"))
 			f.check(err)
 			f.check(c.CloseWrite())
 			f.check(expectEOF(c))
-			f.mptcp(inspector(c), 1)
 		})
 	}
 }
