@@ -64,8 +64,8 @@ func cases() map[string]generator {
 	}
 }
 
-// benchWorker is a worker with the test session and 10,000 others.
-func benchWorker(tb testing.TB, g *generator) *worker {
+// benchWorker is a worker with the test session and others.
+func benchWorker(tb testing.TB, g *generator, others int) *worker {
 	tb.Helper()
 	plane, err := New(Config{Set: memory.New(1, upf4), Buffers: 512, Keys: 1})
 	if err != nil {
@@ -77,7 +77,7 @@ func benchWorker(tb testing.TB, g *generator) *worker {
 	if err := plane.Install(r); err != nil {
 		tb.Fatal(err)
 	}
-	for n := range 10_000 {
+	for n := range others {
 		if err := plane.Install(otherRules(n + 1)); err != nil {
 			tb.Fatal(err)
 		}
@@ -100,7 +100,7 @@ func step(tb testing.TB, w *worker) {
 
 func TestAllocs(t *testing.T) {
 	for name, g := range cases() {
-		w := benchWorker(t, &g)
+		w := benchWorker(t, &g, 100)
 		step(t, w) // slices find their size
 		if n := testing.AllocsPerRun(100, func() { step(t, w) }); n != 0 {
 			t.Errorf("%s: %v allocations a burst", name, n)
@@ -114,7 +114,7 @@ func TestAllocs(t *testing.T) {
 func BenchmarkForward(b *testing.B) {
 	for name, g := range cases() {
 		b.Run(name, func(b *testing.B) {
-			w := benchWorker(b, &g)
+			w := benchWorker(b, &g, 10_000)
 			b.ReportAllocs()
 			b.ResetTimer()
 			for i := 0; i < b.N; i += driver.MaxBurst {

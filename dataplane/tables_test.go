@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"math/rand/v2"
 	"net/netip"
+	"runtime"
 	"sync"
 	"testing"
 
@@ -242,6 +243,8 @@ func TestRing(t *testing.T) {
 				*slot = i
 				r.publish()
 				i++
+			} else {
+				runtime.Gosched()
 			}
 		}
 	})
@@ -252,6 +255,8 @@ func TestRing(t *testing.T) {
 			}
 			r.release()
 			i++
+		} else {
+			runtime.Gosched()
 		}
 	}
 	wg.Wait()
