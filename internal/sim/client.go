@@ -31,7 +31,7 @@ type clientPlan struct {
 type clientStats struct {
 	DSSNotMatching, DSSNoMatchTCP, DSSCorruption, DssFallback, MPCapableDataFallback int
 	NoDSSInWindow, DuplicateData, MPRstTx, Reinjected, JoinHMAC, DSSChecksum         int
-	StaleSubflows, Joined                                                            int
+	StaleSubflows, Joined, JoinEarlyData                                             int
 }
 
 // client is one MPTCP connection of the UE: Linux's msk.

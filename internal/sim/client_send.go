@@ -182,7 +182,10 @@ func (c *client) acked(pos, wnd int64) {
 		limit++
 	}
 	if pos > limit {
-		c.fail("client: DATA_ACK u=%d, next is %d", pos, limit)
+		// A DATA_FIN that an ACK showed ahead of SND.NXT may be acknowledged; Linux ignores it.
+		if pos > c.wrote+1 || !c.finShown() || c.nxt < c.wrote {
+			c.fail("client: DATA_ACK u=%d, next is %d", pos, limit)
+		}
 		return
 	}
 	if pos < c.una {
@@ -215,7 +218,7 @@ func (c *client) finShown() bool { return c.fin && !c.finAcked && !c.fallback }
 // startDataFIN sends the DATA_FIN once all data have gone, and again until it is
 // acknowledged.
 func (c *client) startDataFIN() {
-	if !c.fin || c.finAcked || c.finTimer != nil || c.pend < c.wrote || !c.full {
+	if !c.fin || c.finAcked || c.finTimer != nil || c.pend < c.wrote || !c.subs[0].synchronized() {
 		return
 	}
 	c.sendDataFIN()

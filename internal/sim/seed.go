@@ -133,6 +133,9 @@ func (g generator) conn(mtu int, v6 bool) ConnConfig {
 	}
 	c.TCP = g.tcp(mss)
 	c.TCP.reserve = 28
+	if c.Server.abortAt > 0 { // a lost RST is found out by asking only
+		c.TCP.keepalive = 10 * time.Second
+	}
 	c.ServeTCP = g.tcp(mss)
 	c.ServeTCP.keepalive, c.ServeTCP.probeByte = 0, g.chance(0.2)
 	if g.chance(0.2) {

@@ -174,6 +174,8 @@ type tcp struct {
 	backoff           int
 	retries           int
 	tlpSent           bool
+	rearm             bool   // the timer starts anew
+	probing           bool   // it is the window probe's
 	timer             *Timer // retransmission, probe
 	ackTimer          *Timer
 	waitTimer         *Timer

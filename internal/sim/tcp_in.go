@@ -324,7 +324,7 @@ func (t *tcp) advance(s *segment, ack int64) {
 			r.sacked = false
 		}
 	}
-	t.backoff, t.retries, t.tlpSent = 0, 0, false
+	t.backoff, t.retries, t.tlpSent, t.rearm = 0, 0, false, true
 	if t.fin && ack == t.end+1 {
 		t.finAcked()
 	}

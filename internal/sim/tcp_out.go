@@ -13,7 +13,10 @@ func (t *tcp) output() {
 	}
 	for t.sendLost() || t.sendNew() {
 	}
-	t.arm()
+	// Only progress restarts the timer (RFC 6298 §5.3); a peer that repeats itself does not.
+	if t.rearm || !t.timer.Waiting() || t.probing != (len(t.sentq) == 0) {
+		t.arm()
+	}
 }
 
 // pipe is the estimate of bytes in flight (RFC 6675 §4).
@@ -221,6 +224,7 @@ func (t *tcp) maxWindow() int64 { return 65535 << max(t.rcvShift, 0) }
 // arm sets the one timer: retransmission, tail probe, or window probe.
 func (t *tcp) arm() {
 	t.clock.Stop(t.timer)
+	t.rearm, t.probing = false, len(t.sentq) == 0
 	switch {
 	case len(t.sentq) > 0:
 		if t.tlp && !t.tlpSent && t.recover < 0 && t.srtt > 0 && t.backoff == 0 {

@@ -281,7 +281,9 @@ func (w *watch) fromServer(s *segment) {
 	if s.has(packet.SYN) {
 		w.haveS, w.sISN, w.wsServer, w.tsOn = true, s.sn, s.wscale, s.hasTS
 		w.srvEdge = max(w.srvEdge, int64(s.window))
-		w.srvTS, w.srvTSSet = s.tsVal, s.hasTS
+		if !w.srvTSSet || int32(s.tsVal-w.srvTS) > 0 {
+			w.srvTS, w.srvTSSet = s.tsVal, s.hasTS
+		}
 		return
 	}
 	if s.has(packet.RST) {
