@@ -57,7 +57,11 @@ func (s *SMF) establish(ctx context.Context, ses *session, want *Session) error 
 	ses.up, ses.upSEID, ses.have, ses.mar = true, f.SEID, want.clone(), firstMAR
 	ses.uplink = [steer.NumAccesses]tunnel{}
 	s.seids.set(ses.cpSEID, ses.upSEID)
-	return ses.takeAnswer(name, resp.SEID(), resp.CreatedPDR)
+	if err := ses.takeAnswer(name, resp.SEID(), resp.CreatedPDR); err != nil {
+		return err
+	}
+	s.log.Info("session established", "name", want.Name, "cp_seid", ses.cpSEID, "up_seid", ses.upSEID)
+	return nil
 }
 
 // modify brings the session to want; [mustReplace] must have said no. Without a
@@ -85,7 +89,11 @@ func (s *SMF) modify(ctx context.Context, ses *session, want *Session) error {
 			ses.uplink[a] = tunnel{}
 		}
 	}
-	return ses.takeAnswer(name, resp.SEID(), resp.CreatedPDR)
+	if err := ses.takeAnswer(name, resp.SEID(), resp.CreatedPDR); err != nil {
+		return err
+	}
+	s.log.Info("session modified", "name", want.Name, "rules", len(ies))
+	return nil
 }
 
 // remove deletes the session from the UPF.
@@ -102,6 +110,7 @@ func (s *SMF) remove(ctx context.Context, ses *session) error {
 	if err := accepted(name, resp.Cause, resp.OffendingIE, nil); err != nil {
 		return err
 	}
+	s.log.Info("session deleted", "name", ses.have.Name)
 	s.forget(ses)
 	return nil
 }
