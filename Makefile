@@ -9,6 +9,7 @@ GOLANGCI_LINT := go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v
 BENCH ?= .
 BENCHTIME ?= 1s
 COUNT ?= 1
+STAGES ?=
 
 all: ## build bin/upf and bin/braid
 	@mkdir -p bin
@@ -21,8 +22,8 @@ lint: ## golangci-lint with .golangci.yml, and the same of shell scripts
 format: ## gofumpt and goimports over the tree
 	$(GOLANGCI_LINT) fmt
 
-test: root setup all ## every test, none skipped: unit, race detector, end to end
-	REQUIRE_E2E=1 BRAID_BIN=$(CURDIR)/bin go run ./scripts/runtests
+test: root setup all ## every test, none skipped: unit, race, e2e; STAGES=unit runs only that one
+	REQUIRE_E2E=1 BRAID_BIN=$(CURDIR)/bin go run ./scripts/runtests $(STAGES)
 
 bench: ## benchmarks on one core; BENCH=regexp BENCHTIME=1s COUNT=1
 	go test -run '^$$' -bench '$(BENCH)' -benchtime $(BENCHTIME) -count $(COUNT) -benchmem -cpu 1 ./...

@@ -1,6 +1,7 @@
 // Command runtests runs every test of the module in stages and judges them as a
 // whole: a test that fails and a test that skips both make it fail. `make test`
-// calls it; it expects the tools that scripts/setup installs.
+// calls it; it expects the tools that scripts/setup installs. Arguments name the
+// stages to run, unit, race or e2e; without any, all are run.
 package main
 
 import (
@@ -40,14 +41,17 @@ func main() {
 	}
 	stages := []stage{
 		{"unit", []string{"-timeout=10m"}, units, false},
-		{"race detector", []string{"-race", "-timeout=10m"}, units, false},
-		{"end to end", []string{"-p=1", "-timeout=12m"}, systems, true},
+		{"race", []string{"-race", "-timeout=10m"}, units, false},
+		{"e2e", []string{"-p=1", "-timeout=12m"}, systems, true},
 	}
 	interrupt := make(chan os.Signal, 1)
 	signal.Notify(interrupt, os.Interrupt, syscall.SIGTERM)
 	var all result
 	begin := time.Now()
 	for _, s := range stages {
+		if len(os.Args) > 1 && !slices.Contains(os.Args[1:], s.name) {
+			continue
+		}
 		fmt.Printf("--- %s\n", s.name)
 		all.add(s.run(interrupt))
 	}
