@@ -94,3 +94,44 @@ func loadBalancing(percent3GPP uint8) steer.Policy {
 		Weight: [2]uint8{percent3GPP, 100 - percent3GPP},
 	}
 }
+
+// onClient is an event at the client of connection i, if it still is open.
+func onClient(at time.Duration, what string, i int, do func(*client)) Event {
+	return Event{at, what, func(w *world) {
+		if c := w.pairs[i].client; !c.isEnded && !c.fallback && c.full {
+			do(c)
+		}
+	}}
+}
+
+// removeAddress takes away the address of the client's subflow n, if another one
+// can go on.
+func removeAddress(at time.Duration, i, n int) Event {
+	return onClient(at, "UE removes an address", i, func(c *client) {
+		if n >= len(c.subs) || !c.alive(c.subs[n]) {
+			return
+		}
+		for _, f := range c.subs {
+			if f != c.subs[n] && c.alive(f) {
+				c.removeSubflow(c.subs[n])
+				return
+			}
+		}
+	})
+}
+
+// setBackup changes the backup flag of the client's subflow n.
+func setBackup(at time.Duration, i, n int, backup bool) Event {
+	return onClient(at, "UE sends MP_PRIO", i, func(c *client) {
+		if n < len(c.subs) && c.alive(c.subs[n]) {
+			c.subs[n].setPrio(backup)
+		}
+	})
+}
+
+// announceAddress makes the client send ADD_ADDR.
+func announceAddress(at time.Duration, i int) Event {
+	return onClient(at, "UE sends ADD_ADDR", i, func(c *client) {
+		c.announce(9, c.subs[0].local.addr, 3)
+	})
+}

@@ -259,7 +259,10 @@ func (m *mpOpts) append(b []byte) []byte {
 			o = be.AppendUint32(o, j.token)
 			o = be.AppendUint32(o, j.nonce)
 		} else {
-			o = append(o, j.hmac...) // the client never sends the SYN/ACK form
+			o = append(o, j.hmac...)
+			if len(j.hmac) == 8 { // SYN/ACK
+				o = be.AppendUint32(o, j.nonce)
+			}
 		}
 		b = appendOption(b, o)
 	}

@@ -27,6 +27,7 @@ type leg struct {
 	clock   *Clock
 	rng     *rand.Rand
 	deliver func(pkt []byte)
+	filter  func(*segment) bool // true = the packet is lost; for scenarios that aim
 
 	down  bool
 	burst time.Duration // end of the running loss burst
@@ -39,7 +40,7 @@ type leg struct {
 // send takes pkt, which the leg keeps.
 func (l *leg) send(pkt []byte) {
 	l.sent++
-	if l.down || l.drop() {
+	if l.down || l.drop() || l.filtered(pkt) {
 		l.lost++
 		return
 	}
@@ -85,6 +86,14 @@ func (l *leg) schedule(pkt []byte, at time.Duration) {
 		}
 		l.deliver(pkt)
 	})
+}
+
+func (l *leg) filtered(pkt []byte) bool {
+	if l.filter == nil {
+		return false
+	}
+	s, err := decode(pkt)
+	return err == nil && l.filter(s)
 }
 
 // drop decides on loss: single packets, and bursts (Gilbert's model, in time).

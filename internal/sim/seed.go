@@ -103,6 +103,9 @@ func (g generator) events(conns []ConnConfig) (ev []Event) {
 			ev = append(ev, setPolicy(at, activeStandby(a)))
 		}
 	}
+	for i := range conns {
+		ev = append(ev, g.clientEvents(&conns[i], i)...)
+	}
 	if g.chance(0.35) {
 		at = g.between(600*time.Millisecond, 2*time.Second)
 		for range 1 + g.IntN(3) {
@@ -113,6 +116,23 @@ func (g generator) events(conns []ConnConfig) (ev []Event) {
 			}
 			at += d + g.between(0, 2*time.Second)
 		}
+	}
+	return ev
+}
+
+// clientEvents are what the UE's path manager does on its own.
+func (g generator) clientEvents(c *ConnConfig, i int) (ev []Event) {
+	when := func() time.Duration { return c.Start + g.between(200*time.Millisecond, 2*time.Second) }
+	n := len(c.Joins)
+	if n > 0 && g.chance(0.12) {
+		ev = append(ev, removeAddress(when(), i, g.IntN(n+1)))
+		c.ServeTCP.mayRenege = true
+	}
+	if g.chance(0.1) {
+		ev = append(ev, setBackup(when(), i, g.IntN(n+1), g.chance(0.5)))
+	}
+	if g.chance(0.15) {
+		ev = append(ev, announceAddress(when(), i))
 	}
 	return ev
 }

@@ -36,6 +36,8 @@ type serverPlan struct {
 	abortAt int64 // abort once so many bytes were received or acknowledged; 0 = never
 	buffer  int64
 	reader  reader
+	refuse  bool          // nobody listens
+	pause   time.Duration // nothing is sent before
 }
 
 // server is an application over plain TCP.
@@ -134,6 +136,9 @@ func (v *server) opened() {
 	if v.reader.chunk > 0 || v.reader.start > 0 {
 		v.readLoop()
 	}
+	if v.pause > 0 {
+		v.clock.After(v.pause-v.clock.Now(), v.act)
+	}
 	v.act()
 }
 
@@ -152,7 +157,7 @@ func (v *server) act() {
 	if v.echo {
 		want = v.received
 	}
-	if want > v.wrote && v.received >= v.request {
+	if want > v.wrote && v.received >= v.request && v.clock.Now() >= v.pause {
 		n := want - v.wrote
 		v.wrote = want
 		v.write(n)

@@ -36,7 +36,7 @@ func TestSeeds(t *testing.T) {
 		if r.Failure != "" {
 			t.Fatal(report(*seed, r))
 		}
-		t.Logf("%v, %d packets, %v %+v", r.Elapsed, r.Packets, r.Counters, r.Watches)
+		t.Logf("%v, %d packets, %v %+v", r.Done, r.Packets, r.Counters, r.Watches)
 		return
 	}
 	for i := range uint64(*seeds) {

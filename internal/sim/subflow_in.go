@@ -171,6 +171,7 @@ func (f *subflow) receivedAddresses(s *segment) {
 			return
 		}
 		c.announced = nil
+		c.stats.Echoes++
 	}
 	for _, id := range s.mp.removeAddr {
 		for _, g := range c.subs {

@@ -125,6 +125,7 @@ func (t *tcp) receiveSegment(s *segment) {
 		if s.has(packet.FIN) {
 			t.sendACK(true)
 		}
+		t.user.progress()
 		return
 	}
 	if !t.user.incoming(s, off) || t.state == closed {

@@ -54,9 +54,10 @@ type watch struct {
 
 // watchStats counts what is allowed but worth a look.
 type watchStats struct {
-	Fillers  int // segments
-	Remapped int // bytes that got another subflow
-	Solicits int // old bytes sent again under their own mapping
+	Fillers  int                      // segments
+	Remapped int                      // bytes that got another subflow
+	Solicits int                      // old bytes sent again under their own mapping
+	Up, Down [steer.NumAccesses]int64 // payload bytes on each access
 }
 
 // subWatch is a subflow as the observer sees it.
@@ -192,6 +193,7 @@ func (w *watch) fromUE(a steer.Access, s *segment) {
 		}
 		f.hasTS = true
 	}
+	w.stats.Up[a] += int64(len(s.payload))
 	off := expand(int64(len(f.up)), s.sn-f.cISN)
 	w.ueData(f, s, off)
 	w.ueACK(f, s)

@@ -152,6 +152,7 @@ func (w *watch) toUE(a steer.Access, s *segment) {
 		w.fail("to UE: packet before the SYN/ACK")
 		return
 	}
+	w.stats.Down[a] += int64(len(s.payload))
 	w.timestampsToUE(f, s)
 	w.dssToUE(f, s)
 	w.dataToUE(f, s)

@@ -24,6 +24,7 @@ type world struct {
 	middle middle
 	tamper func(point int, pkt []byte) []byte // changes what the proxy emits; nil result = dropped
 	trace  trace
+	doneAt time.Duration
 	failed string
 	pkts   int
 }
@@ -50,9 +51,9 @@ const serverPort = 80
 
 // Result is the outcome of a run.
 type Result struct {
-	Failure  string // "" = all invariants held and every connection ended as planned
-	Trace    string // the last packets
-	Elapsed  time.Duration
+	Failure  string        // "" = all invariants held and every connection ended as planned
+	Trace    string        // the last packets
+	Done     time.Duration // when the last connection had ended
 	Packets  int
 	Counters map[string]uint64 // of the proxy
 	Clients  []clientStats
@@ -128,7 +129,10 @@ func (w *world) addPair(i int) {
 		tcpConfig: cc.ServeTCP, name: "server", clock: &w.clock, rng: rng, user: p.server, fail: w.fail,
 		local: srv, out: func(s *segment) { w.n6Down.send(s.encode()) },
 	}
-	p.server.listen()
+	p.server.start()
+	if !cc.Server.refuse {
+		p.server.listen()
+	}
 	p.watch = newWatch(w, p)
 	w.pairs = append(w.pairs, p)
 	w.clock.After(cc.Start, func() { w.open(p, cc.First, -1) })
@@ -325,7 +329,8 @@ func (w *world) loop() {
 			return
 		}
 	}
-	end := w.clock.Now() + lingers
+	w.doneAt = w.clock.Now()
+	end := w.doneAt + lingers
 	for w.failed == "" && w.clock.Now() < end && w.clock.Step() {
 	}
 	if n := w.middle.connections(); n != 0 && w.failed == "" {
@@ -358,6 +363,9 @@ func (w *world) allDone() bool {
 
 // done: ended as planned.
 func (p *pair) done() bool {
+	if p.server.refuse {
+		return p.client.isEnded
+	}
 	if p.client.abortAt > 0 || p.server.abortAt > 0 {
 		return (p.client.isEnded || p.client.done()) && (p.server.isEnded || p.server.done())
 	}
@@ -368,6 +376,10 @@ func (p *pair) done() bool {
 func (p *pair) checkEnd(w *world) {
 	c, v := p.client, p.server
 	switch {
+	case v.refuse:
+		if c.err != errReset {
+			w.fail("the server refused, the client's end is %v", c.err)
+		}
 	case p.cfg.Client.abortAt > 0 && c.err == errAborted:
 		if v.err != errReset && !v.done() {
 			w.fail("the client aborted, the server's end is %v", v.err)
@@ -410,7 +422,7 @@ func (w *world) unfinished() string {
 }
 
 func (w *world) result() Result {
-	r := Result{Failure: w.failed, Elapsed: w.clock.Now(), Packets: w.pkts, Counters: map[string]uint64{}}
+	r := Result{Failure: w.failed, Done: w.doneAt, Packets: w.pkts, Counters: map[string]uint64{}}
 	if w.failed != "" {
 		r.Trace = w.trace.String()
 	}
