@@ -51,23 +51,18 @@ func (p *Proxy) uplinkFIN(f *Subflow, ssn int64) {
 	if f.rcvNext <= f.fin {
 		return // data before it are missing: the UE repeats it
 	}
-	c := f.conn
 	if f.live() {
 		f.state = subflowClosing
-		c.refresh()
+		f.conn.refresh()
 	}
-	flags := uint8(packet.FIN)
-	next := f.next
-	f.finSent = true
-	opt := p.appendDataAck(p.startOptions(f, f.ueTSval), c)
-	p.toUE(f, p.pool.Get(), 0, next, flags, 0, defaultTTL, opt)
+	p.ackUE(f, f.ueTSval)
 }
 
 // finish ends c after both directions ended: every number that the UE still needs to
 // be told has been sent. Subflows are closed by the UE.
 func (p *Proxy) finish(c *Conn) {
-	if c.finished == 0 {
-		c.finished = p.now
+	if !c.finished {
+		c.finished = true
 		p.arm(c, p.now+lingerLife)
 	}
 }
@@ -172,13 +167,14 @@ func (p *Proxy) downlinkClosed(c *Conn, g *segment) {
 	p.discard(g.buf, &p.count.DropStale)
 }
 
-// uplinkClosed takes a packet of the UE for a connection that was reset: an RST goes
-// back so that the UE ends it too, unless it is one itself.
+// uplinkClosed takes a packet of the UE for a connection that was reset: unless it is a
+// reset itself, the UE is told again, by RST at the SN that it names and by ACK.
 func (p *Proxy) uplinkClosed(f *Subflow, g *segment) {
 	p.count.DropStale++
 	c := f.conn
-	if g.flags&packet.RST == 0 && f.index < uint8(len(c.subflows)) {
+	if g.flags&packet.RST == 0 {
 		option := mptcp.AppendFastClose(p.scratch[:0], c.peer)
+		p.withOption(f, option, 0)
 		opt := append(p.options[:0], option...)
 		h := &p.shape
 		*h = shape{

@@ -56,7 +56,7 @@ type Conn struct {
 	dssSeen       bool // the UE has sent a DSS: data may go out of DSN order
 	probing       bool // the next ACK of the UE goes to the server even if it says nothing new
 	addrIDs       uint8
-	finished      Time // when stateClosed was entered
+	finished      bool // both directions have ended: only late packets are to come
 	timer         timerLink
 	inSession     connLink
 	lastActive    Time     // when a packet of either side last came
@@ -169,6 +169,11 @@ type mapping struct {
 // live says whether the subflow's own TCP connection goes on.
 func (s *Subflow) live() bool { return s.state == subflowEstablished }
 
+// confirmed says whether data may go on s: the first subflow from establishment on, a
+// join once the UE has acknowledged a byte there, since data that overtake the fourth
+// ACK would reset it.
+func (s *Subflow) confirmed() bool { return s.live() && (s.index == 0 || s.acked > 1) }
+
 // expand is the 64-bit position near ref whose low 32 bits are those of low.
 func expand(ref int64, low uint32) int64 { return ref + int64(int32(low-uint32(ref))) }
 
@@ -186,6 +191,15 @@ func (c *Conn) srvAckSN(d int64) uint32 { return c.srvISN + 1 + uint32(d) }
 
 // sn is the TCP SN on the subflow of SSN ssn.
 func (s *Subflow) sn(ssn int64) uint32 { return s.ourISN + uint32(ssn) }
+
+// received is the position below which the UE has every byte: its DATA_ACK, less the
+// DATA_FIN.
+func (c *Conn) received() int64 {
+	if c.down.fin != none {
+		return min(c.down.acked, c.down.fin)
+	}
+	return c.down.acked
+}
 
 // ended says whether both directions have ended and are acknowledged.
 func (c *Conn) ended() bool {

@@ -136,7 +136,9 @@ func (h *harness) join() {
 	h.recycle()
 	mac := mptcp.JoinHMAC(h.keyA, h.keyB, 0xfc14f237, nonce)
 	h.up(1, h.fromUE(1, packet.ACK, 0, mptcp.AppendJoinACK(nil, &mac), 1, nil))
-	h.want("ue1 ssn=1 ack=1 dack=0")
+	h.want("ue1 ssn=1 ack=1 dack=0", "ue1 ssn=1+1 ack=1 dack=0 map=-1@1+1")
+	h.up(1, h.fromUE(1, packet.ACK, 0, h.dss(nil, 0), 2, nil))
+	h.want()
 }
 
 func (h *harness) serverData(d int64, n int) {
@@ -204,12 +206,12 @@ func TestSwitchRetransmissionStays(t *testing.T) {
 	p.Priority = [2]steer.Priority{steer.Standby, steer.Active}
 	h.rule.Policy = &p
 	h.serverData(2000, 1000) // 1000..2000 is missing: the hole goes with it
-	h.want("ue1 ssn=1001+1000 ack=1 dack=0 map=2000@1001+1000")
+	h.want("ue1 ssn=1002+1000 ack=1 dack=0 map=2000@1002+1000")
 	h.serverData(1000, 1000)
-	h.want("ue1 ssn=1+1000 ack=1 dack=0 map=1000@1+1000")
+	h.want("ue1 ssn=2+1000 ack=1 dack=0 map=1000@2+1000")
 	h.serverData(500, 1000) // a retransmission over the switch: each part where it was
 	h.want("ue0 ssn=501+500 ack=1 dack=0 map=500@501+500",
-		"ue1 ssn=1+500 ack=1 dack=0 map=1000@1+500")
+		"ue1 ssn=2+500 ack=1 dack=0 map=1000@2+500")
 }
 
 func TestSACKFromTwoSubflows(t *testing.T) {
@@ -223,7 +225,7 @@ func TestSACKFromTwoSubflows(t *testing.T) {
 	h.serverData(1000, 1000)
 	h.recycle()
 	// The UE acknowledges the second subflow's data there; DATA_ACK stays at 0.
-	h.up(1, h.fromUE(1, packet.ACK, 0, h.dss(nil, 0), 1001, nil))
+	h.up(1, h.fromUE(1, packet.ACK, 0, h.dss(nil, 0), 1002, nil))
 	h.want("srv u=0 ack=0 sack=1000-2000")
 	h.serverData(0, 1000)
 	h.want("ue0 ssn=1+1000 ack=1 dack=0 map=0@1+1000")
@@ -236,11 +238,11 @@ func TestUplinkSubflowAckWaitsForServer(t *testing.T) {
 	h.connect()
 	h.join()
 	m := &mapping{ssn: 1, u: 1000, n: 1000} // arrives first on the second subflow
-	h.up(1, h.fromUE(1, packet.ACK, 0, h.dss(m, 0), 1, make([]byte, 1000)))
+	h.up(1, h.fromUE(1, packet.ACK, 0, h.dss(m, 0), 2, make([]byte, 1000)))
 	h.want("srv u=1000+1000 ack=0")
 	ack := h.fromServerSACK(0, 1000, 2000)
 	h.down(ack)
-	h.want("ue1 ssn=1 ack=1001 dack=0") // SACKed by the server: acknowledged on the subflow alone
+	h.want("ue1 ssn=2 ack=1001 dack=0") // SACKed by the server: acknowledged on the subflow alone
 	m = &mapping{ssn: 1, u: 0, n: 1000}
 	h.up(0, h.fromUE(0, packet.ACK, 0, h.dss(m, 0), 1, make([]byte, 1000)))
 	h.want("srv u=0+1000 ack=0")
@@ -265,21 +267,21 @@ func TestClose(t *testing.T) {
 	h.connect()
 	h.join()
 	h.down(h.fromServer(packet.ACK|packet.FIN, 0, 0, make([]byte, 10)))
-	h.want("ue0 ssn=1+10 ack=1 dack=0 map=0@1+10", "ue0 ssn=11 ack=1 dack=0 fin=10", "ue1 ssn=1 ack=1 dack=0 fin=10")
+	h.want("ue0 ssn=1+10 ack=1 dack=0 map=0@1+10", "ue0 ssn=11 ack=1 dack=0 fin=10", "ue1 ssn=2 ack=1 dack=0 fin=10")
 	h.up(0, h.fromUE(0, packet.ACK, 0, h.dss(nil, 11), 11, nil))
 	h.want("srv u=0 ack=11")
 	o := mptcp.Options{HasDataAck: true, DataAck: uint64(uint32(h.idsnB) + 1 + 11), HasMapping: true, DSN64: true, DSN: uint64(h.idsnA) + 1, DataLen: 1, DataFIN: true}
 	fin := mptcp.AppendDSS(nil, &o)
 	h.up(0, h.fromUE(0, packet.ACK, 0, fin, 11, nil))
 	h.want("srv FIN u=0 ack=11")
-	h.up(1, h.fromUE(1, packet.ACK, 0, fin, 1, nil)) // the copy on the other subflow
+	h.up(1, h.fromUE(1, packet.ACK, 0, fin, 2, nil)) // the copy on the other subflow
 	h.want()
 	h.down(h.fromServer(packet.ACK, 11, 1, nil))
-	h.want("ue0 ssn=11 ack=1 dack=1", "ue1 ssn=1 ack=1 dack=1")
+	h.want("ue0 ssn=11 ack=1 dack=1", "ue1 ssn=2 ack=1 dack=1")
 	h.up(0, h.fromUE(0, packet.ACK|packet.FIN, 0, h.dss(nil, 11), 11, nil))
 	h.want("ue0 FIN ssn=11 ack=2 dack=1")
-	h.up(1, h.fromUE(1, packet.ACK|packet.FIN, 0, h.dss(nil, 11), 1, nil))
-	h.want("ue1 FIN ssn=1 ack=2 dack=1")
+	h.up(1, h.fromUE(1, packet.ACK|packet.FIN, 0, h.dss(nil, 11), 2, nil))
+	h.want("ue1 FIN ssn=2 ack=2 dack=1")
 	h.now += lingerLife + Time(2*TickInterval)
 	for range 3 * wheelSlots {
 		h.now += Time(TickInterval)
@@ -323,15 +325,15 @@ func TestSilentAccess(t *testing.T) {
 	}
 	h.recycle()
 	h.serverData(0, 1000) // the server's retransmission goes the other way
-	h.want("ue1 ssn=1+1000 ack=1 dack=0 map=0@1+1000")
-	h.up(1, h.fromUE(1, packet.ACK, 0, h.dss(nil, 1000), 1001, nil))
+	h.want("ue1 ssn=2+1000 ack=1 dack=0 map=0@2+1000")
+	h.up(1, h.fromUE(1, packet.ACK, 0, h.dss(nil, 1000), 1002, nil))
 	h.want("srv u=0 ack=1000")
 	// The access answers a probe: its hole is filled under its own mapping before new
 	// data return to it.
 	h.up(0, h.fromUE(0, packet.ACK, 0, h.dss(nil, 1000), 1, nil))
 	h.want("ue0 ssn=1+1000 ack=1 dack=0 map=0@1+1000")
 	h.serverData(1000, 500)
-	h.want("ue1 ssn=1001+500 ack=1 dack=0 map=1000@1001+500")
+	h.want("ue1 ssn=1002+500 ack=1 dack=0 map=1000@1002+500")
 	h.up(0, h.fromUE(0, packet.ACK, 0, h.dss(nil, 1000), 1001, nil))
 	h.recycle()
 	h.serverData(1500, 500)

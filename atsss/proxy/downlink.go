@@ -94,6 +94,9 @@ func (p *Proxy) acknowledgeUE(c *Conn, sacked, duplicate bool) {
 	told := false
 	for _, s := range c.subflows {
 		if !s.live() {
+			if s.state == subflowClosing && s.rcvNext != s.ackSent {
+				p.ackUE(s, s.echoServer())
+			}
 			continue
 		}
 		switch {
@@ -236,6 +239,7 @@ func (p *Proxy) mappedPiece(c *Conn, r dsm.Run, d, n int64) (pc piece, ok bool) 
 		}
 	}
 	s.path.untime()
+	s.repeated(ssn, p.now)
 	if s.stuck(ssn) {
 		p.plug(s)
 	}

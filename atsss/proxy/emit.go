@@ -144,7 +144,8 @@ func (p *Proxy) appendMapping(opt []byte, c *Conn, dsn mptcp.DSN, ssn mptcp.SSN,
 	return mptcp.Pad(mptcp.AppendDSS(opt, o), at)
 }
 
-// ackUE sends a pure ACK with a DATA_ACK and the SACK blocks of s.
+// ackUE sends a pure ACK with a DATA_ACK and the SACK blocks of s. It carries our FIN
+// once the UE's is acknowledged.
 func (p *Proxy) ackUE(s *Subflow, tsecr uint32) {
 	opt := p.appendDataAck(p.startOptions(s, tsecr), s.conn)
 	if s.conn.sackPermitted {
@@ -152,7 +153,12 @@ func (p *Proxy) ackUE(s *Subflow, tsecr uint32) {
 			opt = appendSACK(opt, blocks, func(ssn int64) uint32 { return s.ueISN + uint32(ssn) })
 		}
 	}
-	p.toUE(s, p.pool.Get(), 0, s.sendNext(), 0, 0, defaultTTL, opt)
+	ssn, flags := s.sendNext(), uint8(0)
+	if s.fin != none && s.rcvNext > s.fin {
+		ssn, flags = s.next, packet.FIN
+		s.finSent = true
+	}
+	p.toUE(s, p.pool.Get(), 0, ssn, flags, 0, defaultTTL, opt)
 }
 
 // appendDataAck appends a DSS with a DATA_ACK alone, 8 bytes.
@@ -181,13 +187,19 @@ func (p *Proxy) dataFIN(c *Conn) {
 }
 
 // solicit sends one byte of old data on s, which a live UE answers at once with its
-// current numbers.
+// current numbers. On a join of which the UE has acknowledged nothing it sends what the
+// UE waits for there, an ACK: old data would reset it.
 func (p *Proxy) solicit(s *Subflow) {
 	c := s.conn
+	if !s.confirmed() {
+		p.ackUE(s, s.ueTSval)
+		return
+	}
+	s.path.provoked++
 	buf := p.pool.Get()
 	buf.SetLen(1)
 	buf.Bytes()[0] = 0
-	opt := p.appendMapping(p.startOptions(s, s.ueTSval), c, c.dsnB(c.down.acked-1), mptcp.SSN(s.acked-1), 1, false, 0)
+	opt := p.appendMapping(p.startOptions(s, s.ueTSval), c, c.dsnB(c.received()-1), mptcp.SSN(s.acked-1), 1, false, 0)
 	p.toUE(s, buf, 0, s.acked-1, 0, 0, defaultTTL, opt)
 	p.count.Solicited++
 }

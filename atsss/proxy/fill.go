@@ -57,6 +57,7 @@ func (p *Proxy) fill(f *Subflow) {
 			n = min(n, f.sacked.Get(i).From-x)
 		}
 		n = min(n, c.down.acked-d)
+		t.untime()
 		p.sendFiller(f, d, x, n)
 		x += n
 		t.fillLeft--
@@ -78,7 +79,6 @@ func (p *Proxy) sendFiller(f *Subflow, d, ssn, n int64) {
 	buf.SetLen(int(n))
 	clear(buf.Bytes())
 	p.count.Filled += uint64(n)
-	f.path.untime()
 	p.dataUE(f, buf, 0, d, ssn, packet.PSH, 0, defaultTTL)
 }
 
@@ -105,7 +105,7 @@ func (p *Proxy) plug(f *Subflow) {
 			n = min(n, r.End()-x)
 			p.unmap(f, r.ToOf(x), n)
 		}
-		p.sendFiller(f, c.down.acked-n, x, n)
+		p.sendFiller(f, c.received()-n, x, n)
 		x += n
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"crypto/hmac"
 	"encoding/binary"
 
+	"github.com/braid-upf/braid/atsss/dsm"
 	"github.com/braid-upf/braid/atsss/mptcp"
 	"github.com/braid-upf/braid/atsss/steer"
 	"github.com/braid-upf/braid/packet"
@@ -102,5 +103,19 @@ func (p *Proxy) uplinkJoining(f *Subflow, g *segment) {
 	c.refresh()
 	p.pool.Put(g.buf)
 	p.ackUE(f, f.ueTSval) // the fourth ACK: the UE repeats its third until this comes
+	p.confirm(f)
 	p.nudge(c)
+}
+
+// confirm sends a byte that the UE drops at data level on a join, the first there: its
+// acknowledgment shows that the UE has the fourth ACK, opens the UE's window for data
+// out of DSN order if it has sent no DSS yet, and measures the round trip. If it is
+// lost it is filled like any hole.
+func (p *Proxy) confirm(f *Subflow) {
+	d := f.conn.received() - 1
+	f.down.Append(dsm.Run{At: f.next, To: d, N: 1})
+	f.next++
+	f.path.time(f.next, p.now)
+	p.sending(f)
+	p.sendFiller(f, d, f.next-1, 1)
 }

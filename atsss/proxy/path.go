@@ -17,9 +17,12 @@ const (
 	// probeInterval is how often a silent access is asked whether it answers again,
 	// and a probe of either end is passed on.
 	probeInterval = 200 * millisecond
-	// stallTime is how long a subflow may make no progress, on an access that
-	// otherwise answers, before new data avoid it.
-	stallTime = 2000 * millisecond
+	// maxRepeats is how often a server may repeat the data that a subflow's UE waits
+	// for, without progress there, before the subflow is avoided: its access may
+	// answer and yet not carry data (RFC 9293 §3.8.3 R1 is 3).
+	maxRepeats = 3
+	// maxBackoff is how often the time between probes of an access doubles.
+	maxBackoff = 5
 )
 
 // accessState is what is known of one access of a session.
@@ -35,7 +38,11 @@ type path struct {
 	timedAt      Time  // when the byte before timedSSN was sent; 0 = none is timed
 	waiting      Time  // since when data are outstanding without progress; 0 = none are
 	probed       Time  // when the last probe was sent; 0 = none since the last progress
-	stalled      bool  // no progress for stallTime
+	backoff      uint8 // of probes, since the last progress
+	provoked     uint8 // packets sent that the UE answers with a duplicate ACK
+	repeats      uint8 // of the byte at acked, since the last progress
+	repeatedAt   Time  // when the last was counted
+	stalled      bool  // maxRepeats were in vain
 	recoverTo    int64 // new data stay away until this SSN is acknowledged; 0 = not so
 
 	fillNext int64 // SSN from which filling goes on
@@ -87,10 +94,23 @@ func (t *path) progress(f *Subflow, ack int64, now Time) {
 
 // heard notes an acknowledgment, cumulative or selective, of new data.
 func (t *path) heard(f *Subflow, now Time) {
-	t.waiting, t.probed = now, 0
+	t.waiting, t.probed, t.backoff, t.repeats = now, 0, 0, 0
 	if t.stalled {
 		t.stalled = false
 		f.conn.refresh()
+	}
+}
+
+// repeated notes that the server sends the data of ssn again.
+func (s *Subflow) repeated(ssn int64, now Time) {
+	t := &s.path
+	if ssn != s.acked || now-t.repeatedAt < t.rto() {
+		return
+	}
+	t.repeatedAt = now
+	if t.repeats++; t.repeats == maxRepeats {
+		t.stalled = true
+		s.conn.refresh()
 	}
 }
 
@@ -125,7 +145,7 @@ func (p *Proxy) Heard(now Time, s *Session, a steer.Access) {
 func (c *Conn) refresh() {
 	c.usable = [steer.NumAccesses]*Subflow{}
 	for _, s := range c.subflows {
-		if s.live() && !s.path.stalled && s.path.recoverTo == 0 && c.usable[s.access] == nil {
+		if s.confirmed() && !s.path.stalled && s.path.recoverTo == 0 && c.usable[s.access] == nil {
 			c.usable[s.access] = s
 		}
 	}

@@ -209,7 +209,6 @@ func (p *Proxy) forget(c *Conn) {
 // close ends c: late packets are answered for a while, then it is forgotten.
 func (p *Proxy) close(c *Conn) {
 	c.state = stateClosed
-	c.finished = p.now
 	c.down.runs, c.up.sacked = dsm.Runs{}, dsm.Ranges{}
 	for _, f := range c.subflows {
 		f.down, f.up, f.sacked = dsm.Runs{}, dsm.Runs{}, dsm.Ranges{}

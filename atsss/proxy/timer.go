@@ -91,12 +91,12 @@ func (p *Proxy) Tick(now Time, out *Out) {
 // expire looks at c and arms its timer anew unless c is forgotten.
 func (p *Proxy) expire(c *Conn) {
 	switch {
-	case c.state == stateClosed || c.finished != 0:
-		if p.now-max(c.finished, 0) >= lingerLife {
+	case c.state == stateClosed || c.finished:
+		if p.now-c.lastActive >= lingerLife {
 			p.forget(c)
 			return
 		}
-		p.arm(c, c.finished+lingerLife)
+		p.arm(c, c.lastActive+lingerLife)
 		return
 	case c.state == stateSYN || c.state == stateSYNACK:
 		if p.now-c.lastActive >= handshakeLife {
@@ -161,15 +161,15 @@ func (p *Proxy) checkPath(s *Subflow) {
 		}
 		return
 	case quiet > rto && a.heard >= t.probed:
-		t.probed = p.now
-		p.solicit(s)
+		if p.now-t.probed > rto<<t.backoff {
+			t.probed = p.now
+			t.backoff = min(t.backoff+1, maxBackoff)
+			p.solicit(s)
+		}
 	case quiet > rto && p.now-t.probed > rto:
 		a.silent = true
 		p.count.PathSilent++
 		p.suspend(s)
-	case p.now-t.waiting > max(stallTime, 4*rto) && !t.stalled:
-		t.stalled = true
-		s.conn.refresh()
 	}
 	if s.acked < s.next && p.fillable(s) && p.now-t.waiting > 2*rto {
 		t.recoverTo = max(t.recoverTo, s.next)

@@ -64,6 +64,9 @@ func (p *Proxy) uplinkData(f *Subflow, g *segment) {
 		p.uplinkFIN(f, ssn+int64(len(g.payload)))
 	}
 	p.afterAck(f)
+	if c.ended() {
+		p.finish(c)
+	}
 }
 
 // noteTS records the UE's timestamp for f and what the server gets for it: never one
@@ -92,7 +95,11 @@ func (p *Proxy) uplinkAck(f *Subflow, g *segment) (news, ok bool) {
 	progress := false
 	if ack > f.acked {
 		f.path.progress(f, min(ack, f.next), p.now)
+		first := f.acked == 1
 		f.acked = min(ack, f.next)
+		if first {
+			c.refresh() // confirmed
+		}
 		f.sacked.TrimBelow(f.acked)
 		progress = true
 	}
@@ -334,7 +341,11 @@ func (c *Conn) covered(r dsm.Run, at int64) int64 {
 // uplinkPureAck forwards what g acknowledges, if the server is to hear of it.
 func (p *Proxy) uplinkPureAck(f *Subflow, g *segment, news bool) {
 	c := f.conn
-	duplicate := !c.sackPermitted && f.acked < f.next && len(g.payload) == 0 && g.opt.mp.Present&^mptcp.DSS == 0
+	duplicate := !news && !c.sackPermitted && f.acked < f.next && len(g.payload) == 0 && g.opt.mp.Present&^mptcp.DSS == 0
+	if t := &f.path; duplicate && t.provoked > 0 {
+		t.provoked--
+		duplicate = false
+	}
 	if !news && !c.probing && !duplicate || c.ended() && c.down.ackSent == c.down.acked {
 		p.pool.Put(g.buf)
 		return
