@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"hash/maphash"
 	"log/slog"
 	"math/rand/v2"
 	"net"
@@ -14,19 +13,11 @@ import (
 	"time"
 
 	gopfcp "github.com/wmnsk/go-pfcp"
-	"github.com/wmnsk/go-pfcp/ie"
 	"github.com/wmnsk/go-pfcp/message"
 )
 
 // Port is the UDP port of PFCP requests (TS 29.244 §4.2.2).
 const Port = 8805
-
-// answerLife is how long an answer is kept for a retransmitted request, and the
-// least time before a sequence number is used again towards a peer.
-const answerLife = 15 * time.Second
-
-// maxAnswers bounds the store of answers; beyond it the oldest goes first.
-const maxAnswers = 1 << 14
 
 // ErrTimeout is what [Endpoint.Request] returns when no response came to the
 // request nor to any of its retransmissions: the peer is to be taken as down.
@@ -59,20 +50,15 @@ type Config struct {
 // sends requests again, and answers retransmitted requests of its peers with the
 // answer that they had. Its methods may be called from any goroutine.
 type Endpoint struct {
-	cfg     Config
-	conn    *net.UDPConn
-	handler Handler
-	done    chan struct{} // closed when the receive loop has ended
+	cfg   Config
+	conn  *net.UDPConn
+	inbox *Inbox        // of the receive loop alone
+	done  chan struct{} // closed when the receive loop has ended
 
 	mu      sync.Mutex
 	closed  bool
 	nextSeq uint32
 	pending map[transaction]*pendingRequest
-
-	// Of the receive loop alone.
-	seed    maphash.Seed
-	answers map[transaction]answer
-	expiry  []expiringAnswer // oldest first; times rise
 }
 
 // transaction names a request: the peer and the sequence number.
@@ -84,20 +70,6 @@ type transaction struct {
 type pendingRequest struct {
 	typ      uint8                // of the request
 	response chan message.Message // room for one
-}
-
-// answer is what a request got, and a hash of that request: a peer that restarts
-// begins its sequence numbers anew, and its new request must not get an answer to
-// an old one.
-type answer struct {
-	request  uint64
-	datagram []byte
-	at       time.Time
-}
-
-type expiringAnswer struct {
-	transaction
-	at time.Time
 }
 
 // Listen binds the socket and starts to serve. It turns off go-pfcp's own log.
@@ -114,19 +86,17 @@ func Listen(cfg Config, h Handler) (*Endpoint, error) {
 	if cfg.RetransTimeout <= 0 {
 		cfg.RetransTimeout = time.Second
 	}
-	if cfg.Log == nil {
-		cfg.Log = slog.New(slog.DiscardHandler)
-	}
+	cfg.Log = orDiscard(cfg.Log)
 	e := &Endpoint{
-		cfg: cfg, conn: conn, handler: h,
+		cfg: cfg, conn: conn,
 		done: make(chan struct{}),
 		// A random start: a peer still holds the answers to the numbers that an
 		// earlier life of this process used.
 		nextSeq: rand.Uint32N(1 << 24),
 		pending: make(map[transaction]*pendingRequest),
-		seed:    maphash.MakeSeed(),
-		answers: make(map[transaction]answer),
 	}
+	e.inbox = NewInbox(cfg, h)
+	e.inbox.response = e.receiveResponse
 	go e.serve()
 	return e, nil
 }
@@ -248,101 +218,18 @@ func (e *Endpoint) serve() {
 	}
 }
 
-// receive handles the messages of one datagram (TS 29.244 §7.2.2: more than one
-// if the follow-on flag says so). Whatever it holds, it does not panic.
+// receive handles one datagram. Whatever it holds, it does not panic.
 func (e *Endpoint) receive(peer netip.AddrPort, datagram []byte, now time.Time) {
 	defer func() {
 		if r := recover(); r != nil {
 			e.cfg.Log.Error("datagram made the server panic", "peer", peer, "datagram", fmt.Sprintf("%x", datagram), "panic", r, "stack", string(debug.Stack()))
 		}
 	}()
-	e.forget(now)
-	for rest := datagram; len(rest) > 0; {
-		h, err := parseHeader(rest)
-		if err != nil {
-			e.cfg.Log.Warn("malformed datagram", "peer", peer, "err", err)
-			return
-		}
-		if h.version != 1 {
-			e.versionNotSupported(peer, h)
-			return
-		}
-		whole := h.length <= len(rest) && h.length >= h.ies && (h.followOn || h.length == len(rest))
-		b := rest
-		if whole {
-			b = rest[:h.length]
-		}
-		switch {
-		case isRequest(h.typ):
-			e.receiveRequest(peer, b, h, whole, now)
-		case isResponse(h.typ):
-			if whole {
-				e.receiveResponse(peer, b, h)
-			}
-		default: // an unknown message is discarded (TS 29.244 §7.6.4)
-			e.cfg.Log.Debug("unknown message type", "peer", peer, "type", h.typ)
-		}
-		if !whole {
-			return
-		}
-		rest = rest[h.length:]
-	}
-}
-
-// versionNotSupported answers a request of a version that we do not speak
-// (TS 29.244 §7.6.2).
-func (e *Endpoint) versionNotSupported(peer netip.AddrPort, h header) {
-	if !isRequest(h.typ) {
-		return
-	}
-	b, err := marshal(message.NewVersionNotSupportedResponse(h.sequence))
-	if err == nil {
-		err = e.send(peer, b)
-	}
-	if err != nil {
-		e.cfg.Log.Warn("send", "peer", peer, "err", err)
-	}
-}
-
-func (e *Endpoint) receiveRequest(peer netip.AddrPort, b []byte, h header, whole bool, now time.Time) {
-	key := transaction{peer, h.sequence}
-	sum := maphash.Bytes(e.seed, b)
-	if old, ok := e.answers[key]; ok && old.request == sum {
-		if err := e.send(peer, old.datagram); err != nil {
+	for _, answer := range e.inbox.Receive(peer, datagram, now) {
+		if err := e.send(peer, answer); err != nil {
 			e.cfg.Log.Warn("send", "peer", peer, "err", err)
 		}
-		return
 	}
-	resp := e.answer(peer, b, h, whole)
-	if resp == nil {
-		return
-	}
-	resp.SetSequenceNumber(h.sequence)
-	datagram, err := marshal(resp)
-	if err != nil {
-		e.cfg.Log.Error("encode", "peer", peer, "message", resp.MessageTypeName(), "err", err)
-		return
-	}
-	e.remember(key, answer{sum, datagram, now})
-	if err := e.send(peer, datagram); err != nil {
-		e.cfg.Log.Warn("send", "peer", peer, "err", err)
-	}
-}
-
-func (e *Endpoint) answer(peer netip.AddrPort, b []byte, h header, whole bool) message.Message {
-	err := error(&Error{Cause: ie.CauseInvalidLength, Text: fmt.Sprintf("header says %d octets, datagram has %d", h.length, len(b))})
-	if whole {
-		var req message.Message
-		if req, err = parseMessage(b, h); err == nil {
-			return e.handler(peer, req)
-		}
-	}
-	e.cfg.Log.Warn("malformed request", "peer", peer, "type", h.typ, "err", err)
-	var why *Error
-	if e.cfg.Malformed == nil || !errors.As(err, &why) {
-		return nil
-	}
-	return e.cfg.Malformed(peer, h.typ, h.seid, why)
 }
 
 func (e *Endpoint) receiveResponse(peer netip.AddrPort, b []byte, h header) {
@@ -364,36 +251,19 @@ func (e *Endpoint) receiveResponse(peer netip.AddrPort, b []byte, h header) {
 	}
 }
 
-// remember stores the answer to a request.
-func (e *Endpoint) remember(key transaction, a answer) {
-	if len(e.expiry) >= maxAnswers {
-		e.dropOldest()
-	}
-	e.answers[key] = a
-	e.expiry = append(e.expiry, expiringAnswer{key, a.at})
-}
-
-// forget drops the answers that are too old to serve.
-func (e *Endpoint) forget(now time.Time) {
-	for len(e.expiry) > 0 && now.Sub(e.expiry[0].at) > answerLife {
-		e.dropOldest()
-	}
-}
-
-func (e *Endpoint) dropOldest() {
-	x := e.expiry[0]
-	e.expiry = e.expiry[1:]
-	if e.answers[x.transaction].at.Equal(x.at) { // else a newer request of that number has taken its place
-		delete(e.answers, x.transaction)
-	}
-}
-
 func marshal(m message.Message) ([]byte, error) {
 	b := make([]byte, m.MarshalLen())
 	if len(b) > 4+0xffff {
 		return nil, fmt.Errorf("%d octets do not fit a PFCP message", len(b))
 	}
 	return b, m.MarshalTo(b)
+}
+
+func orDiscard(log *slog.Logger) *slog.Logger {
+	if log == nil {
+		return slog.New(slog.DiscardHandler)
+	}
+	return log
 }
 
 func unmap(a netip.AddrPort) netip.AddrPort { return netip.AddrPortFrom(a.Addr().Unmap(), a.Port()) }

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net"
 	"net/netip"
@@ -352,4 +353,21 @@ var cmpRules = cmp.Options{
 	cmp.Comparer(func(a, b netip.Prefix) bool { return a == b }),
 	cmp.Comparer(func(a, b netip.Addr) bool { return a == b }),
 	cmp.Comparer(func(a, b netip.AddrPort) bool { return a == b }),
+}
+
+// needed skips the test for want of a program, or fails it where nothing may skip.
+func needed(t *testing.T, program string) {
+	t.Helper()
+	if os.Getenv("REQUIRE_E2E") != "" {
+		t.Fatalf("%s is not installed", program)
+	}
+	t.Skipf("%s is not installed", program)
+}
+
+// writeHexDump writes d as text2pcap reads it.
+func writeHexDump(w *strings.Builder, d []byte) {
+	for i := 0; i < len(d); i += 16 {
+		fmt.Fprintf(w, "%06x % x\n", i, d[i:min(i+16, len(d))])
+	}
+	w.WriteString("\n")
 }

@@ -267,6 +267,30 @@ func TestDuplicates(t *testing.T) {
 	}
 }
 
+// TestIgnoredBits: bits that are reserved, or that mean nothing without another, do
+// not change what is read.
+func TestIgnoredBits(t *testing.T) {
+	for _, tc := range []struct{ name, with, without string }{
+		{"DATA_FIN without a mapping", "1e082011 62c79113", "1e082001 62c79113"},
+		{"reserved flags of a DSS", "1e0820e1 62c79113", "1e082001 62c79113"},
+		{"reserved nibble of a DSS", "1e082f01 62c79113", "1e082001 62c79113"},
+		{"reserved bits of an MP_JOIN", "1e0c1e05 c40fcd29 fc14f237", "1e0c1005 c40fcd29 fc14f237"},
+		{"reserved byte of an MP_JOIN", "1e1810ff a55318a437354c21e70326adb0f963e7c21e6d6c", "1e181000 a55318a437354c21e70326adb0f963e7c21e6d6c"},
+		{"reserved bits of an MP_PRIO", "1e035e", "1e0350"},
+		{"reserved bits of an MP_FAIL", "1e0c6fff 0000000000000001", "1e0c6000 0000000000000001"},
+		{"T of an MP_TCPRST", "1e048103", "1e048003"},
+	} {
+		var with, without Options
+		if !Parse(bytesOf(t, tc.without), &without) || without.Present == 0 {
+			t.Fatalf("%s: %s is not read", tc.name, tc.without)
+		}
+		Parse(bytesOf(t, tc.with), &with)
+		if d := cmp.Diff(without, with); d != "" {
+			t.Errorf("%s: (-without +with)\n%s", tc.name, d)
+		}
+	}
+}
+
 func TestPad(t *testing.T) {
 	for n, want := range []string{"", "\x1e\x01\x01\x01", "\x1e\x1e\x01\x01", "\x1e\x1e\x1e\x01", "\x1e\x1e\x1e\x1e"} {
 		b := append([]byte("xyz"), bytes.Repeat([]byte{Kind}, n)...)

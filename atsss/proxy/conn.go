@@ -56,7 +56,8 @@ type Conn struct {
 	dssSeen       bool // the UE has sent a DSS: data may go out of DSN order
 	probing       bool // the next ACK of the UE goes to the server even if it says nothing new
 	addrIDs       uint8
-	finished      bool // both directions have ended: only late packets are to come
+	relayFIN      uint8 // stateRelay: ends that sent FIN, bit 0 UE, bit 1 server
+	finished      bool  // both directions have ended: only late packets are to come
 	timer         timerLink
 	inSession     connLink
 	lastActive    Time     // when a packet of either side last came

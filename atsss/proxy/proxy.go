@@ -133,7 +133,7 @@ func (p *Proxy) Downlink(now Time, s *Session, r Rule, buf *packet.Buffer, in *p
 	case stateSYN, stateSYNACK:
 		return p.downlinkHandshake(c, g)
 	case stateRelay:
-		return NotProxied
+		return p.relayed(c, g.flags, 2)
 	default:
 		p.downlinkClosed(c, g)
 		return Taken
@@ -162,7 +162,7 @@ func (p *Proxy) uplinkFlow(f *Subflow, g *segment) Verdict {
 	case stateSYN, stateSYNACK:
 		return p.uplinkHandshake(f, g)
 	case stateRelay:
-		return NotProxied
+		return p.relayed(c, g.flags, 1)
 	case stateClosed:
 		p.uplinkClosed(f, g)
 		return Taken
@@ -217,3 +217,15 @@ func (p *Proxy) close(c *Conn) {
 
 // relay makes c pass packets unchanged from now on.
 func (p *Proxy) relay(c *Conn) { c.state = stateRelay }
+
+// relayed notes the end of a connection that passes unchanged; side is a bit for the
+// end that sent the packet.
+func (p *Proxy) relayed(c *Conn, flags, side uint8) Verdict {
+	if flags&packet.FIN != 0 {
+		c.relayFIN |= side
+	}
+	if c.relayFIN == 3 || flags&packet.RST != 0 {
+		p.finish(c)
+	}
+	return NotProxied
+}

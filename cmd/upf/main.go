@@ -117,6 +117,9 @@ func openLog(cfg upf.LoggerConfig, files []string) (log *slog.Logger, closeAll f
 // serve is the UPF from start to end: it returns when ctx has ended, or with what
 // has failed.
 func serve(ctx context.Context, cfg *upf.Config, log *slog.Logger) (err error) {
+	usr1 := make(chan os.Signal, 1)
+	signal.Notify(usr1, syscall.SIGUSR1)
+	defer signal.Stop(usr1)
 	for _, d := range cfg.DNNs {
 		if d.NATIfName != "" {
 			log.Warn("natifname is not carried out: NAT is left to the host", "dnn", d.Name, "natifname", d.NATIfName)
@@ -149,9 +152,6 @@ func serve(ctx context.Context, cfg *upf.Config, log *slog.Logger) (err error) {
 	defer server.Close() //nolint:errcheck // a socket that fails to close is closed
 
 	log.Info("UPF started", "pfcp", server.LocalAddr(), "nodeID", cfg.PFCP.NodeID, "gtpu", set.N3Addrs(), "workers", plane.Workers())
-	usr1 := make(chan os.Signal, 1)
-	signal.Notify(usr1, syscall.SIGUSR1)
-	defer signal.Stop(usr1)
 	for {
 		select {
 		case <-ctx.Done():
@@ -217,6 +217,7 @@ func logCounters(log *slog.Logger, server *upf.Server, plane *dataplane.Plane) {
 		log.Info("sessions", "node", node, "count", n)
 	}
 	counters := plane.Counters()
+	log.Info("counters that are not zero follow", "sessions", counters["sessions"])
 	for _, name := range slices.Sorted(maps.Keys(counters)) {
 		if v := counters[name]; v != 0 {
 			log.Info("counter", "name", name, "value", v)
