@@ -1,10 +1,12 @@
 package sockets
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"net/netip"
 	"os"
+	"strings"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -92,7 +94,7 @@ func upTUN(name string, mtu int, routes []netip.Prefix) error {
 
 // setSysctls turns forwarding on, and on the device turns the reverse path filter
 // and IPv6's own address and router solicitations off. A kernel without IPv6 has
-// no such files.
+// no such files; in a container they are often read-only, but set right.
 func setSysctls(name string) error {
 	for _, s := range []struct{ path, value string }{
 		{"ipv4/ip_forward", "1"},
@@ -101,8 +103,12 @@ func setSysctls(name string) error {
 		{"ipv6/conf/" + name + "/router_solicitations", "0"},
 		{"ipv6/conf/all/forwarding", "1"},
 	} {
-		err := os.WriteFile("/proc/sys/net/"+s.path, []byte(s.value), 0)
-		if err != nil && !(errors.Is(err, os.ErrNotExist) && s.path[:4] == "ipv6") {
+		file := "/proc/sys/net/" + s.path
+		now, err := os.ReadFile(file)
+		if err == nil && string(bytes.TrimSpace(now)) != s.value {
+			err = os.WriteFile(file, []byte(s.value), 0)
+		}
+		if err != nil && !(errors.Is(err, os.ErrNotExist) && strings.HasPrefix(s.path, "ipv6/")) {
 			return fmt.Errorf("N6: net/%s = %s: %w", s.path, s.value, err)
 		}
 	}
