@@ -1,0 +1,175 @@
+package pfcp
+
+import (
+	"errors"
+	"fmt"
+	"hash/maphash"
+	"log/slog"
+	"net/netip"
+	"time"
+
+	"github.com/wmnsk/go-pfcp/ie"
+	"github.com/wmnsk/go-pfcp/message"
+)
+
+// answerLife is how long an answer is kept for a retransmitted request, and the
+// least time before a sequence number is used again towards a peer.
+const answerLife = 15 * time.Second
+
+// maxAnswers bounds the store of answers; beyond it the oldest goes first.
+const maxAnswers = 1 << 14
+
+// Inbox is the half of an [Endpoint] that takes datagrams, without a socket and
+// without a clock: it guards, parses, hands requests to the handler, and gives the
+// stored answer to a retransmitted request. It is for one goroutine.
+type Inbox struct {
+	handler   Handler
+	malformed func(netip.AddrPort, uint8, uint64, *Error) message.Message
+	log       *slog.Logger
+	response  func(peer netip.AddrPort, b []byte, h header) // nil = responses are discarded
+
+	seed    maphash.Seed
+	answers map[transaction]answer
+	expiry  []expiringAnswer // oldest first; times rise
+}
+
+// answer is what a request got, and a hash of that request: a peer that restarts
+// begins its sequence numbers anew, and its new request must not get an answer to
+// an old one.
+type answer struct {
+	request  uint64
+	datagram []byte
+	at       time.Time
+}
+
+type expiringAnswer struct {
+	transaction
+	at time.Time
+}
+
+// NewInbox makes an inbox; of cfg it uses Malformed and Log.
+func NewInbox(cfg Config, h Handler) *Inbox {
+	return &Inbox{
+		handler: h, malformed: cfg.Malformed, log: orDiscard(cfg.Log),
+		seed: maphash.MakeSeed(), answers: make(map[transaction]answer),
+	}
+}
+
+// Receive takes one datagram, which may hold more than one message (TS 29.244
+// §7.2.2.1, follow-on flag), and returns the datagrams to send back. It keeps
+// datagram. now must not run backwards.
+func (in *Inbox) Receive(peer netip.AddrPort, datagram []byte, now time.Time) (answers [][]byte) {
+	in.forget(now)
+	for rest := datagram; len(rest) > 0; {
+		h, err := parseHeader(rest)
+		if err != nil {
+			in.log.Warn("malformed datagram", "peer", peer, "err", err)
+			return answers
+		}
+		if h.version != 1 {
+			return appendAnswer(answers, versionNotSupported(h))
+		}
+		whole := h.length <= len(rest) && h.length >= h.ies && (h.followOn || h.length == len(rest))
+		b := rest
+		if whole {
+			b = rest[:h.length]
+		}
+		switch {
+		case isRequest(h.typ):
+			answers = appendAnswer(answers, in.request(peer, b, h, whole, now))
+		case isResponse(h.typ):
+			if whole && in.response != nil {
+				in.response(peer, b, h)
+			}
+		default: // an unknown message is discarded (TS 29.244 §7.6.4)
+			in.log.Debug("unknown message type", "peer", peer, "type", h.typ)
+		}
+		if !whole {
+			return answers
+		}
+		rest = rest[h.length:]
+	}
+	return answers
+}
+
+func appendAnswer(answers [][]byte, a []byte) [][]byte {
+	if a == nil {
+		return answers
+	}
+	return append(answers, a)
+}
+
+// versionNotSupported answers a request of a version that we do not speak
+// (TS 29.244 §7.6.2); nil if it is none.
+func versionNotSupported(h header) []byte {
+	if !isRequest(h.typ) {
+		return nil
+	}
+	b, err := marshal(message.NewVersionNotSupportedResponse(h.sequence))
+	if err != nil {
+		return nil
+	}
+	return b
+}
+
+// request returns the answer to the request in b: the one that it had, if it is a
+// retransmission; nil = silence.
+func (in *Inbox) request(peer netip.AddrPort, b []byte, h header, whole bool, now time.Time) []byte {
+	key := transaction{peer, h.sequence}
+	sum := maphash.Bytes(in.seed, b)
+	if old, ok := in.answers[key]; ok && old.request == sum {
+		return old.datagram
+	}
+	resp := in.answer(peer, b, h, whole)
+	if resp == nil {
+		return nil
+	}
+	resp.SetSequenceNumber(h.sequence)
+	datagram, err := marshal(resp)
+	if err != nil {
+		in.log.Error("encode", "peer", peer, "message", resp.MessageTypeName(), "err", err)
+		return nil
+	}
+	in.remember(key, answer{sum, datagram, now})
+	return datagram
+}
+
+func (in *Inbox) answer(peer netip.AddrPort, b []byte, h header, whole bool) message.Message {
+	err := error(&Error{Cause: ie.CauseInvalidLength, Text: fmt.Sprintf("header says %d octets, datagram has %d", h.length, len(b))})
+	if whole {
+		var req message.Message
+		if req, err = parseMessage(b, h); err == nil {
+			return in.handler(peer, req)
+		}
+	}
+	in.log.Warn("malformed request", "peer", peer, "type", h.typ, "err", err)
+	var why *Error
+	if in.malformed == nil || !errors.As(err, &why) {
+		return nil
+	}
+	return in.malformed(peer, h.typ, h.seid, why)
+}
+
+// remember stores the answer to a request.
+func (in *Inbox) remember(key transaction, a answer) {
+	if len(in.expiry) >= maxAnswers {
+		in.dropOldest()
+	}
+	in.answers[key] = a
+	in.expiry = append(in.expiry, expiringAnswer{key, a.at})
+}
+
+// forget drops the answers that are too old to serve.
+func (in *Inbox) forget(now time.Time) {
+	for len(in.expiry) > 0 && now.Sub(in.expiry[0].at) > answerLife {
+		in.dropOldest()
+	}
+}
+
+func (in *Inbox) dropOldest() {
+	x := in.expiry[0]
+	in.expiry = in.expiry[1:]
+	if in.answers[x.transaction].at.Equal(x.at) { // else a newer request of that number has taken its place
+		delete(in.answers, x.transaction)
+	}
+}

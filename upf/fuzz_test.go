@@ -1,0 +1,107 @@
+package upf
+
+import (
+	"encoding/binary"
+	"log/slog"
+	"net/netip"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/wmnsk/go-pfcp/message"
+
+	"github.com/braid-upf/braid/dataplane"
+	"github.com/braid-upf/braid/pfcp"
+)
+
+// FuzzDatagrams gives any octets to the whole N4 side: datagrams, each behind its
+// length in two octets. In a message's SEID field, 1 stands for the first session
+// that there is, so that modifications find one. Whatever comes, nothing panics,
+// what is in the plane is what the server has, and no two sessions share an
+// identifier.
+func FuzzDatagrams(f *testing.F) {
+	files, err := filepath.Glob("testdata/n4/*.hex")
+	if err != nil {
+		f.Fatal(err)
+	}
+	for _, file := range files {
+		var all []byte
+		for _, c := range readCapture(f, file) {
+			if c.fromCP {
+				all = binary.BigEndian.AppendUint16(all, uint16(len(c.datagram)))
+				all = append(all, c.datagram...)
+			}
+		}
+		f.Add(all)
+	}
+	cfg, err := ParseConfig("test.yaml", []byte(testConfig))
+	if err != nil {
+		f.Fatal(err)
+	}
+	peer := netip.MustParseAddrPort("10.100.4.1:8805")
+	f.Fuzz(func(t *testing.T, b []byte) {
+		plane := &fakePlane{rules: map[uint64]*dataplane.Rules{}}
+		s := newServer(cfg, plane, slog.New(slog.DiscardHandler))
+		inbox := pfcp.NewInbox(pfcp.Config{Malformed: s.malformed}, s.handle)
+		now := time.Unix(1_700_000_000, 0)
+		for len(b) > 2 {
+			n := min(int(binary.BigEndian.Uint16(b)), len(b)-2)
+			d := append([]byte(nil), b[2:2+n]...)
+			b = b[2+n:]
+			s.aimAtSession(d)
+			for _, answer := range inbox.Receive(peer, d, now) {
+				if _, err := message.Parse(answer); err != nil {
+					t.Fatalf("our answer %x: %v", answer, err)
+				}
+			}
+			checkConsistent(t, s, plane)
+		}
+	})
+}
+
+// aimAtSession puts the SEID of a session that there is into d, if d asks for it.
+func (s *Server) aimAtSession(d []byte) {
+	if len(d) < 16 || d[0]&1 == 0 || binary.BigEndian.Uint64(d[4:]) == 0 {
+		return
+	}
+	for seid := range s.sessions {
+		binary.BigEndian.PutUint64(d[4:], seid)
+		return
+	}
+}
+
+func checkConsistent(t *testing.T, s *Server, plane *fakePlane) {
+	t.Helper()
+	if len(plane.rules) != len(s.sessions) {
+		t.Fatalf("%d sessions in the plane, %d in the server", len(plane.rules), len(s.sessions))
+	}
+	teids, ues := map[uint32]uint64{}, map[netip.Prefix]uint64{}
+	for seid, sess := range s.sessions {
+		r := plane.rules[seid]
+		if r == nil || s.nodes[sess.node] == nil {
+			t.Fatalf("session %#x: rules %v, node %q", seid, r, sess.node)
+		}
+		for _, d := range r.Uplink {
+			if other, taken := teids[d.TEID]; d.TEID == 0 || taken && other != seid || d.FAR == nil {
+				t.Fatalf("session %#x: PDR %+v, other session %#x", seid, d, other)
+			}
+			teids[d.TEID] = seid
+		}
+		for _, d := range r.Downlink {
+			if (d.FAR == nil) == (d.MAR == nil) || len(d.UEAddrs) == 0 {
+				t.Fatalf("session %#x: PDR %+v", seid, d)
+			}
+			if d.FAR != nil && d.FAR.Forward && d.FAR.ToAccess && d.FAR.OuterHeader == nil {
+				t.Fatalf("session %#x: bare FAR %+v", seid, d.FAR)
+			}
+		}
+		for _, p := range r.UEAddrs {
+			for q, other := range ues {
+				if other != seid && p.Overlaps(q) {
+					t.Fatalf("sessions %#x and %#x: UE addresses %v and %v", seid, other, p, q)
+				}
+			}
+			ues[p] = seid
+		}
+	}
+}
