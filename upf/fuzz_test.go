@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/wmnsk/go-pfcp/ie"
 	"github.com/wmnsk/go-pfcp/message"
 
 	"github.com/braid-upf/braid/dataplane"
@@ -34,6 +35,7 @@ func FuzzDatagrams(f *testing.F) {
 		}
 		f.Add(all)
 	}
+	f.Add(multiAccessSeed())
 	cfg, err := ParseConfig("test.yaml", []byte(testConfig))
 	if err != nil {
 		f.Fatal(err)
@@ -57,6 +59,28 @@ func FuzzDatagrams(f *testing.F) {
 			checkConsistent(t, s, plane)
 		}
 	})
+}
+
+// multiAccessSeed is the life of a multi-access session.
+func multiAccessSeed() []byte {
+	var all []byte
+	for i, m := range []message.Message{
+		message.NewAssociationSetupRequest(0, pfcp.NodeIDIE(cpNode), pfcp.RecoveryTimeStampIE(cpStarted)),
+		establishment(1, maSession()),
+		message.NewSessionModificationRequest(0, 0, 1, 0, 0, (&pfcp.MAR{ID: 1, Mode: p(uint8(2))}).IE(ie.UpdateMAR)),
+		message.NewSessionModificationRequest(0, 0, 1, 0, 0, ie.NewRemoveMAR(ie.NewMARID(1)), (&pfcp.PDR{ID: 3, FARID: p(uint32(2))}).IE(ie.UpdatePDR), ie.NewRemovePDR(ie.NewPDRID(4))),
+		message.NewSessionDeletionRequest(0, 0, 1, 0, 0),
+		message.NewAssociationReleaseRequest(0, pfcp.NodeIDIE(cpNode)),
+	} {
+		m.SetSequenceNumber(uint32(i + 1))
+		d := make([]byte, m.MarshalLen())
+		if err := m.MarshalTo(d); err != nil {
+			panic(err)
+		}
+		all = binary.BigEndian.AppendUint16(all, uint16(len(d)))
+		all = append(all, d...)
+	}
+	return all
 }
 
 // aimAtSession puts the SEID of a session that there is into d, if d asks for it.

@@ -86,7 +86,15 @@ func (p *Proxy) uplinkJoining(f *Subflow, g *segment) {
 		f.state = subflowDead
 		p.discard(g.buf, &p.count.DropStale)
 		return
-	case o.Present&mptcp.Join == 0 || o.JoinLen != 24 || g.tcp.AckSN() != f.sn(1) || g.tcp.SN() != f.ueISN+1:
+	case g.tcp.AckSN() != f.sn(1):
+		p.discard(g.buf, &p.count.DropStale)
+		return
+	case o.Present&mptcp.Join == 0 && g.flags&packet.FIN != 0:
+		// The UE gives the join up before its third ACK came through.
+		p.resetUE(f, mptcp.AppendTCPRST(p.scratch[:0], mptcp.ReasonMPTCP))
+		p.discard(g.buf, &p.count.DropStale)
+		return
+	case o.Present&mptcp.Join == 0 || o.JoinLen != 24 || g.tcp.SN() != f.ueISN+1:
 		p.discard(g.buf, &p.count.DropStale)
 		return
 	}

@@ -453,6 +453,9 @@ func (f *fixture) dump() {
 	if err := f.lab.PrintStatus(&b); err == nil {
 		f.Log(b.String())
 	}
+	if pid, err := f.lab.PID("upf"); err == nil && syscall.Kill(pid, syscall.SIGUSR1) == nil {
+		time.Sleep(200 * time.Millisecond) // it logs its counters
+	}
 	if log, err := os.ReadFile(filepath.Join(f.lab.Dir(), "upf.log")); err == nil {
 		const most = 4 << 10
 		f.Logf("end of the UPF's log:\n%s", log[max(0, len(log)-most):])
