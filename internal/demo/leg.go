@@ -340,7 +340,10 @@ func (d *demo) settle(ctx context.Context, g *leg, before mibs) error {
 	if err != nil {
 		return err
 	}
-	for _, err := range []error{mptcpclient.CheckUE(before.ue, after.ue), mptcpclient.CheckServer(before.dn, after.dn)} {
+	for _, err := range []error{
+		mptcpclient.CheckUE(before.ue, after.ue),
+		mptcpclient.CheckServer(before.dn, after.dn, mptcpclient.ServerReneging), // an access died
+	} {
 		if err != nil {
 			g.fault("%v", err)
 		}

@@ -10,5 +10,5 @@
 // All tests share one lab and run one after another. After each one its
 // connections must be gone from both kernels, and none of the counters of
 // [mptcpclient.CheckUE] and [mptcpclient.CheckServer] may have moved unless the
-// test says why.
+// test says why, or, of [mptcpclient.ServerReneging], an access died.
 package e2e

@@ -43,6 +43,7 @@ type fixture struct {
 	ctx    context.Context
 	client mptcpclient.Client
 	allow  []string // UE counters that may move
+	killed bool     // an access was made a black hole
 
 	// At the beginning:
 	ue, dn map[string]uint64 // counters
@@ -99,6 +100,7 @@ func (f *fixture) link(a steer.Access, im lab.Impairment) {
 // kill makes a black hole of an access.
 func (f *fixture) kill(a steer.Access) {
 	f.Helper()
+	f.killed = true
 	f.link(a, lab.Impairment{Down: true})
 }
 
@@ -401,7 +403,11 @@ func (f *fixture) settle() {
 		f.Errorf("%v after the test there is still a connection: %s", eventTime, s)
 	}
 	ue, dn := f.mib(lab.UE), f.mib(lab.DN)
-	for _, err := range []error{mptcpclient.CheckUE(f.ue, ue, f.allow...), mptcpclient.CheckServer(f.dn, dn)} {
+	var allowServer []string
+	if f.killed {
+		allowServer = []string{mptcpclient.ServerReneging}
+	}
+	for _, err := range []error{mptcpclient.CheckUE(f.ue, ue, f.allow...), mptcpclient.CheckServer(f.dn, dn, allowServer...)} {
 		if err != nil {
 			f.Error(err)
 		}
@@ -457,7 +463,7 @@ func (f *fixture) dump() {
 		time.Sleep(200 * time.Millisecond) // it logs its counters
 	}
 	if log, err := os.ReadFile(filepath.Join(f.lab.Dir(), "upf.log")); err == nil {
-		const most = 4 << 10
+		const most = 8 << 10
 		f.Logf("end of the UPF's log:\n%s", log[max(0, len(log)-most):])
 	}
 }

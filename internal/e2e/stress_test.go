@@ -43,25 +43,36 @@ func (f *fixture) during(t *mptcpclient.Transfer, d time.Duration) (over bool) {
 	}
 }
 
-// An access dies under many connections at once.
+// An access dies under many connections at once: when they have only just joined
+// (some UEs do not have our fourth ACK yet), or in full use.
 func TestManyConnectionsSurvive(t *testing.T) {
 	const connections, size = 50, 500_000
-	f := begin(t)
-	f.setPolicy(balance(50))
-	normal := lab.Impairment{Rate: 60e6, Delay: 10 * time.Millisecond}
-	f.link(tgpp, normal)
-	f.link(nonTGPP, normal)
-	g := f.file(size)
-	var all []*mptcpclient.Transfer
-	for range connections {
-		all = append(all, f.get(g))
-	}
-	for _, tr := range all {
-		f.awaitSubflows(tr.Inspect)
-	}
-	f.kill(nonTGPP)
-	for _, tr := range all {
-		f.downloaded(tr, g)
+	for _, tc := range []struct {
+		name string
+		when uint64 // bytes that the access has carried when it dies
+	}{{"joining", 0}, {"in use", connections * size / 8}} {
+		t.Run(tc.name, func(t *testing.T) {
+			f := begin(t)
+			f.setPolicy(balance(50))
+			normal := lab.Impairment{Rate: 60e6, Delay: 10 * time.Millisecond}
+			f.link(tgpp, normal)
+			f.link(nonTGPP, normal)
+			g := f.file(size)
+			var all []*mptcpclient.Transfer
+			for range connections {
+				all = append(all, f.get(g))
+			}
+			for _, tr := range all {
+				f.awaitSubflows(tr.Inspect)
+			}
+			f.await("use of the access", transferTime, func() bool {
+				return f.carried(lab.DirectionDown)[nonTGPP] >= tc.when
+			})
+			f.kill(nonTGPP)
+			for _, tr := range all {
+				f.downloaded(tr, g)
+			}
+		})
 	}
 }
 

@@ -34,9 +34,16 @@ var ueZero = []string{
 	"TcpExtTCPSACKReneging", // a SACK block taken back
 }
 
+// ServerReneging is the server's counter of SACK blocks taken back. It may move
+// when an access dies, but not otherwise: what the UE has selectively acknowledged
+// on the dead subflow, above a hole there, is lost to it with that subflow, and the
+// only way in which a TCP sender learns of it is that the cumulative
+// acknowledgment stops there (RFC 2018 §8).
+const ServerReneging = "TcpExtTCPSACKReneging"
+
 // The same for the server's plain TCP.
 var serverZero = []string{
-	"TcpExtTCPSACKReneging",
+	ServerReneging,
 	"TcpExtPAWSEstab", // timestamp older than one seen before
 }
 
@@ -47,7 +54,8 @@ func CheckUE(before, after Counters, allow ...string) error {
 	return checkZero("ue", before, after, ueZero, allow)
 }
 
-// CheckServer is [CheckUE] for the namespace of the TCP server.
+// CheckServer is [CheckUE] for the namespace of the TCP server; see
+// [ServerReneging].
 func CheckServer(before, after Counters, allow ...string) error {
 	return checkZero("dn", before, after, serverZero, allow)
 }
