@@ -330,7 +330,7 @@ func (c *client) closeSubflows() {
 		return
 	}
 	for _, f := range c.subs {
-		f.closing = true
+		f.closing, f.orphan = true, true
 		f.shutdown()
 		if f.state == synSent {
 			f.finish(nil)

@@ -157,7 +157,10 @@ func (g generator) conn(mtu int, v6 bool) ConnConfig {
 		c.TCP.keepalive = 10 * time.Second
 	}
 	c.ServeTCP = g.tcp(mss)
-	c.ServeTCP.keepalive, c.ServeTCP.probeByte = 0, g.chance(0.2)
+	c.ServeTCP.probeByte = g.chance(0.2)
+	if c.Client.abortAt > 0 {
+		c.ServeTCP.keepalive = 10 * time.Second
+	}
 	if g.chance(0.2) {
 		c.ServeTCP.longest = 4096
 	}

@@ -42,6 +42,7 @@ const (
 	challengeGap = 500 * time.Millisecond // between answers to out-of-window segments
 	maxSYN       = 7
 	maxRetries   = 15
+	maxOrphan    = 8  // retries and probes once the application is gone (tcp_orphan_retries)
 	maxCwnd      = 96 // segments
 	minReorder   = time.Millisecond
 )
@@ -173,6 +174,7 @@ type tcp struct {
 	srtt, rttvar, rto time.Duration
 	backoff           int
 	retries           int
+	orphan            bool // the application is gone
 	tlpSent           bool
 	rearm             bool   // the timer starts anew
 	probing           bool   // it is the window probe's

@@ -274,8 +274,7 @@ func (t *tcp) tailProbe() {
 // timeout is the retransmission timer (RFC 6298 §5).
 func (t *tcp) timeout() {
 	t.stats.Timeouts++
-	if t.retries++; t.retries > maxRetries {
-		t.finish(errTimeout)
+	if t.givesUp() {
 		return
 	}
 	if t.sentq[0].sacked {
@@ -296,8 +295,21 @@ func (t *tcp) timeout() {
 	t.output()
 }
 
+// givesUp counts a retry and ends the connection after too many.
+func (t *tcp) givesUp() bool {
+	t.retries++
+	if t.retries <= maxRetries && !(t.orphan && t.retries > maxOrphan) {
+		return false
+	}
+	t.finish(errTimeout)
+	return true
+}
+
 // probe is the zero window probe (RFC 9293 §3.8.6.1).
 func (t *tcp) probe() {
+	if t.orphan && t.givesUp() {
+		return
+	}
 	t.backoff = min(t.backoff+1, 10)
 	if t.probeByte && t.nxt < t.end {
 		r := &sentRange{off: t.nxt, n: 1}
