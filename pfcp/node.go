@@ -118,7 +118,7 @@ type UPFeature uint16
 
 // Features that Braid has (TS 29.244 Table 8.2.25-1).
 const (
-	FTUP    UPFeature = 8*(5-5) + 4 // the UP function can choose F-TEIDs
+	FTUP    UPFeature = 4 // the UP function can choose F-TEIDs
 	MPTCP   UPFeature = 8*(8-5) + 7
 	ATSSSLL UPFeature = 8*(9-5) + 0
 )

@@ -13,22 +13,8 @@ import (
 // FuzzRules reads any octets as each kind of rule; what can be read is written,
 // read again, and must be the same.
 func FuzzRules(f *testing.F) {
-	for _, seed := range []struct {
-		typ uint16
-		hex string
-	}{
-		// A free5GC SMF's PDR with everything, its FAR with outer header creation, its QER.
-		{ie.CreatePDR, "003800020001001d0004000000ff00020051001400010000150009010000000" + "20a64030100160008696e7465726e6574005d0005020a3c0001001700260100" + "00227065726d6974206f75742069702066726f6d20616e7920746f2061737369676e6564005f000100006c000400000001"},
-		{ie.UpdateFAR, "006c000400000002002c000102000b001a002a000100005400" + "0a0100000001010a640102" + "00a000010b"},
-		{ie.CreateQER, "006d00040000000100190001000" + "01a000a00000f4240" + "00001e848000" + "7c000101"},
-		{ie.CreateMAR, "00aa00020001" + "00ab000101" + "00ac000102" + "00a60012006c000400000002" + "00ad000132" + "00ae000100" + "00a70008006c000400000003" + "0120000407000a05" + "0121000101"},
-		{ie.UpdateMAR, "00aa00020001" + "00af0005" + "00ad00011e"},
-	} {
-		b, err := hex.DecodeString(seed.hex)
-		if err != nil {
-			f.Fatal(err)
-		}
-		f.Add(seed.typ, b)
+	for _, i := range ruleSeeds() {
+		f.Add(i.Type, i.Payload)
 	}
 	f.Fuzz(func(t *testing.T, typ uint16, b []byte) {
 		if len(b) > 0xffff || checkIEs(b, 0, maxDepth) != nil {
@@ -51,6 +37,80 @@ func FuzzRules(f *testing.F) {
 			}
 		}
 	})
+}
+
+// ruleSeeds are rules with all members that this package knows.
+func ruleSeeds() []*ie.IE {
+	pdr := &PDR{
+		ID: 1, Precedence: ptr(uint32(255)), OuterHeaderRemoval: ptr(uint8(0)), FARID: ptr(uint32(1)),
+		QERIDs: []uint32{1, 2}, URRIDs: []uint32{7},
+		PDI: &PDI{
+			InterfaceType: ptr(N33GPP), FTEID: &FTEID{Choose: true, ChooseV4: true, HasChooseID: true, ChooseID: 5},
+			NetworkInstance: "internet", QFIs: []uint8{1, 9},
+			UEAddresses: []UEIPAddress{{IPv4: ip("10.60.0.1")}, {IPv6: ip("2001:db8::"), Destination: true, Delegated: 8}},
+			Filters: []SDFFilter{{HasDescription: true, HasID: true, ID: 3, Description: FlowDescription{
+				Protocol: 6, From: FlowEndpoint{Ports: []PortRange{{80, 443}}}, To: FlowEndpoint{Assigned: true},
+			}}},
+		},
+	}
+	far := &FAR{ID: 2, ApplyAction: ptr(ActionFORW), Forwarding: &Forwarding{
+		Destination: ptr(InterfaceAccess), InterfaceType: ptr(N3UntrustedNon3GPP), NetworkInstance: "access",
+		OuterHeader: &OuterHeaderCreation{Description: GTPUIPv4 | GTPUIPv6, TEID: 0x101, IPv4: ip("10.100.1.2"), IPv6: ip("2001:db8::1")},
+	}}
+	qer := &QER{ID: 1, Gate: ptr(uint8(4)), MBR: &BitRate{1_000_000, 1 << 33}, QFI: ptr(uint8(9)), RQI: ptr(uint8(1))}
+	mar := &MAR{
+		ID: 1, Functionality: ptr(uint8(1)), Mode: ptr(uint8(2)), Indicator: ptr(uint8(1)),
+		Thresholds: &Thresholds{RTT: ptr(uint16(10)), PLR: ptr(uint8(5))},
+		Access: [2]*AccessForwarding{
+			{FARID: ptr(uint32(2)), Weight: ptr(uint8(50)), Priority: ptr(uint8(0)), URRIDs: []uint32{1}},
+			{Update: true, Weight: ptr(uint8(50))},
+		},
+	}
+	return []*ie.IE{
+		pdr.IE(ie.CreatePDR), far.IE(ie.CreateFAR), far.IE(ie.UpdateFAR), qer.IE(ie.CreateQER), mar.IE(ie.CreateMAR),
+		ie.NewCreateURR(ie.NewURRID(1), ie.NewMeasurementMethod(0, 1, 0), ie.NewReportingTriggers(1, 0)),
+	}
+}
+
+// TestRuleSeeds: the rules with all members survive the way to the wire and back.
+func TestRuleSeeds(t *testing.T) {
+	for _, i := range ruleSeeds() {
+		if err := checkIEs(i.Payload, 0, maxDepth); err != nil {
+			t.Fatalf("IE %d: %v", i.Type, err)
+		}
+		var err *Error
+		var again *ie.IE
+		switch i.Type {
+		case ie.CreatePDR:
+			var r *PDR
+			r, err = ParsePDR(i)
+			again = r.IE(i.Type)
+		case ie.CreateFAR, ie.UpdateFAR:
+			var r *FAR
+			r, err = ParseFAR(i)
+			again = r.IE(i.Type)
+		case ie.CreateQER:
+			var r *QER
+			r, err = ParseQER(i)
+			again = r.IE(i.Type)
+		case ie.CreateMAR:
+			var r *MAR
+			r, err = ParseMAR(i)
+			again = r.IE(i.Type)
+		case ie.CreateURR:
+			var id uint32
+			if id, err = ParseCreateURR(i); id != 1 {
+				t.Errorf("URR %d", id)
+			}
+			again = i
+		}
+		if err != nil {
+			t.Fatalf("IE %d: %v", i.Type, err)
+		}
+		if !bytes.Equal(i.Payload, again.Payload) {
+			t.Errorf("IE %d: %x became %x", i.Type, i.Payload, again.Payload)
+		}
+	}
 }
 
 // unsupported says that p has parts that are noted and not kept.

@@ -149,7 +149,7 @@ func serve(ctx context.Context, cfg *upf.Config, log *slog.Logger) (err error) {
 	if err != nil {
 		return err
 	}
-	defer server.Close() //nolint:errcheck // a socket that fails to close is closed
+	defer func() { err = errors.Join(err, server.Close()) }()
 
 	log.Info("UPF started", "pfcp", server.LocalAddr(), "nodeID", cfg.PFCP.NodeID, "gtpu", set.N3Addrs(), "workers", plane.Workers())
 	for {
