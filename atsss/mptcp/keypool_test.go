@@ -96,3 +96,21 @@ func TestKeyPoolStopsTrying(t *testing.T) {
 		t.Fatalf("%d draws to fill a pool of 4", draws)
 	}
 }
+
+// TestKeyPoolRefusesTokenZero: token 0 means none elsewhere. The key was found by
+// trying all from 0 on.
+func TestKeyPoolRefusesTokenZero(t *testing.T) {
+	const zero, next = 1601298533, 1601298534
+	if token, _ := Key(zero).Derive(); token != 0 {
+		t.Fatalf("key %d: token %08x, test needs one with token 0", zero, token)
+	}
+	k := uint64(zero)
+	p := NewKeyPool(1, func() uint64 { k++; return k - 1 }, nil)
+	if p.Fill(1) {
+		t.Fatal("kept a key with token 0")
+	}
+	p.Fill(1)
+	if got, ok := p.Take(); !ok || got.Key != next {
+		t.Fatalf("then gave %+v, %v, want key %d", got, ok, next)
+	}
+}
