@@ -85,3 +85,18 @@ func children(group *ie.IE, f func(*ie.IE) *Error) *Error {
 	}
 	return nil
 }
+
+// override lets an update's member take the place of *dst if it is there.
+func override[T any](dst **T, v *T) {
+	if v != nil {
+		*dst = v
+	}
+}
+
+// of says for which rule err is, if it is not said yet.
+func of(err *Error, kind RuleKind, id uint32) *Error {
+	if err != nil && err.Rule.Kind == 0 {
+		err.Rule = RuleID{kind, id}
+	}
+	return err
+}

@@ -1,0 +1,207 @@
+package pfcp
+
+import "github.com/wmnsk/go-pfcp/ie"
+
+// PDR is a Create PDR or an Update PDR (TS 29.244 Tables 7.5.2.2-1, 7.5.4.2-1).
+// A nil pointer or slice is an IE that is not there.
+type PDR struct {
+	ID                 uint16
+	Precedence         *uint32 // lower goes first
+	PDI                *PDI
+	OuterHeaderRemoval *uint8 // description, TS 29.244 Table 8.2.64-1
+	FARID              *uint32
+	MARID              *uint16
+	QERIDs             []uint32
+	URRIDs             []uint32
+
+	// Unsupported is the type of an IE that changes what the rule does and that
+	// Braid has not: predefined rules, and so on; 0 = none.
+	Unsupported uint16
+}
+
+// PDI is the packet detection information of a PDR (Table 7.5.2.2-2).
+type PDI struct {
+	SourceInterface uint8  // [InterfaceAccess] and so on
+	InterfaceType   *uint8 // 3GPP Interface Type of the source interface, [N33GPP] and so on
+	FTEID           *FTEID
+	NetworkInstance string // decoded if it came as an FQDN
+	UEAddresses     []UEIPAddress
+	Filters         []SDFFilter
+	QFIs            []uint8
+	Unsupported     uint16 // as in [PDR]: application ID, traffic endpoint, Ethernet
+}
+
+// Values of Source Interface and Destination Interface (§8.2.2, §8.2.24).
+const (
+	InterfaceAccess     uint8 = 0
+	InterfaceCore       uint8 = 1
+	InterfaceN6LAN      uint8 = 2
+	InterfaceCPFunction uint8 = 3
+)
+
+// Values of 3GPP Interface Type (§8.2.118) that tell the accesses apart.
+const (
+	N33GPP             uint8 = 11
+	N3TrustedNon3GPP   uint8 = 12
+	N3UntrustedNon3GPP uint8 = 13
+)
+
+// ParsePDR reads a Create PDR or an Update PDR. What the first needs and the
+// second does not is checked by the caller, who knows the rule as it was.
+func ParsePDR(i *ie.IE) (*PDR, *Error) {
+	p := &PDR{}
+	var id *uint16
+	err := children(i, func(c *ie.IE) *Error {
+		switch c.Type {
+		case ie.PDRID:
+			v, err := u16(c)
+			return set(&id, v, err)
+		case ie.Precedence:
+			v, err := u32(c)
+			return set(&p.Precedence, v, err)
+		case ie.PDI:
+			v, err := parsePDI(c)
+			return set(&p.PDI, v, err)
+		case ie.OuterHeaderRemoval:
+			v, err := u8(c)
+			return set(&p.OuterHeaderRemoval, v, err)
+		case ie.FARID:
+			v, err := u32(c)
+			return set(&p.FARID, v, err)
+		case ie.MARID:
+			v, err := u16(c)
+			return set(&p.MARID, v, err)
+		case ie.QERID:
+			v, err := u32(c)
+			return add(&p.QERIDs, v, err)
+		case ie.URRID:
+			v, err := u32(c)
+			return add(&p.URRIDs, v, err)
+		case ie.ActivatePredefinedRules, ie.DeactivatePredefinedRules, ie.ActivationTime, ie.DeactivationTime:
+			p.Unsupported = c.Type
+		}
+		return nil
+	})
+	if id != nil {
+		p.ID = *id
+	}
+	if err == nil && id == nil {
+		err = missing("PDR", ie.PDRID)
+	}
+	return p, of(err, RulePDR, uint32(p.ID))
+}
+
+func parsePDI(i *ie.IE) (PDI, *Error) {
+	var d PDI
+	var source *uint8
+	err := children(i, func(c *ie.IE) *Error {
+		switch c.Type {
+		case ie.SourceInterface:
+			v, err := u8(c)
+			return set(&source, v&0x0f, err)
+		case ie.TGPPInterfaceType:
+			v, err := u8(c)
+			return set(&d.InterfaceType, v&0x3f, err)
+		case ie.FTEID:
+			v, err := ParseFTEID(c)
+			return set(&d.FTEID, v, err)
+		case ie.NetworkInstance:
+			var err *Error
+			d.NetworkInstance, err = networkInstance(c)
+			return err
+		case ie.UEIPAddress:
+			v, err := ParseUEIPAddress(c)
+			return add(&d.UEAddresses, v, err)
+		case ie.SDFFilter:
+			v, err := ParseSDFFilter(c)
+			return add(&d.Filters, v, err)
+		case ie.QFI:
+			v, err := u8(c)
+			return add(&d.QFIs, v&0x3f, err)
+		case ie.ApplicationID, ie.TrafficEndpointID, ie.EthernetPacketFilter, ie.EthernetPDUSessionInformation,
+			ie.RedundantTransmissionParameters, ie.IPMulticastAddressingInfo:
+			d.Unsupported = c.Type
+		}
+		return nil
+	})
+	if err == nil && source == nil {
+		err = missing("PDI", ie.SourceInterface)
+	}
+	if source != nil {
+		d.SourceInterface = *source
+	}
+	return d, err
+}
+
+// Apply puts into p what an Update PDR u carries. An update that names a FAR takes
+// the MAR's place, and the other way round.
+func (p *PDR) Apply(u *PDR) {
+	override(&p.Precedence, u.Precedence)
+	override(&p.PDI, u.PDI)
+	override(&p.OuterHeaderRemoval, u.OuterHeaderRemoval)
+	switch {
+	case u.FARID != nil:
+		p.FARID, p.MARID = u.FARID, nil
+	case u.MARID != nil:
+		p.FARID, p.MARID = nil, u.MARID
+	}
+	if u.QERIDs != nil {
+		p.QERIDs = u.QERIDs
+	}
+	if u.URRIDs != nil {
+		p.URRIDs = u.URRIDs
+	}
+	if u.Unsupported != 0 {
+		p.Unsupported = u.Unsupported
+	}
+}
+
+// IE encodes p as an IE of type typ: ie.CreatePDR or ie.UpdatePDR.
+func (p *PDR) IE(typ uint16) *ie.IE {
+	g := []*ie.IE{ie.NewPDRID(p.ID)}
+	if p.Precedence != nil {
+		g = append(g, ie.NewPrecedence(*p.Precedence))
+	}
+	if p.PDI != nil {
+		g = append(g, p.PDI.ie())
+	}
+	if p.OuterHeaderRemoval != nil {
+		g = append(g, ie.New(ie.OuterHeaderRemoval, []byte{*p.OuterHeaderRemoval}))
+	}
+	if p.FARID != nil {
+		g = append(g, ie.NewFARID(*p.FARID))
+	}
+	for _, id := range p.URRIDs {
+		g = append(g, ie.NewURRID(id))
+	}
+	for _, id := range p.QERIDs {
+		g = append(g, ie.NewQERID(id))
+	}
+	if p.MARID != nil {
+		g = append(g, ie.NewMARID(*p.MARID))
+	}
+	return ie.NewGroupedIE(typ, g...)
+}
+
+func (d *PDI) ie() *ie.IE {
+	g := []*ie.IE{ie.NewSourceInterface(d.SourceInterface)}
+	if d.FTEID != nil {
+		g = append(g, d.FTEID.IE())
+	}
+	if d.NetworkInstance != "" {
+		g = append(g, ie.NewNetworkInstance(d.NetworkInstance))
+	}
+	for _, u := range d.UEAddresses {
+		g = append(g, u.IE())
+	}
+	for _, f := range d.Filters {
+		g = append(g, f.IE())
+	}
+	for _, q := range d.QFIs {
+		g = append(g, ie.NewQFI(q))
+	}
+	if d.InterfaceType != nil {
+		g = append(g, ie.NewTGPPInterfaceType(*d.InterfaceType))
+	}
+	return ie.NewGroupedIE(ie.PDI, g...)
+}
