@@ -33,7 +33,7 @@ const MinSize = 1_000_000
 
 // MaxSwitch is how long the receiver may get nothing new after the access in use
 // has died.
-const MaxSwitch = 5 * time.Second
+const MaxSwitch = 3 * time.Second
 
 // Config says what to run.
 type Config struct {

@@ -27,7 +27,8 @@ type leg struct {
 	begun, ended     time.Time
 	killed           steer.Access
 	killedAt, backAt time.Time
-	silence          time.Duration // see judgeSwitch
+	switchTook       time.Duration // see judgeSwitch
+	silence          time.Duration // the longest without a new byte during the outage
 	returned         time.Duration // from the access's return until it carries payload again
 	retransmitted    uint64        // bytes that were sent more than once
 	load             load
@@ -271,22 +272,34 @@ func (w *watcher) judge(trace mptcpclient.Trace) {
 	g.retransmitted = max(sent, socket.Bytes_received) - socket.Bytes_received
 }
 
-// judgeSwitch measures the switch: the longest time within the outage in which
-// the receiver got no new byte, counted from the kill at the earliest. All that
-// comes then has come over the other access, for the dead one carries nothing.
+// pause is a time without a new byte that a working transfer does not have.
+const pause = 50 * time.Millisecond
+
+// judgeSwitch measures the switch: from the kill to the first new byte at the
+// receiver after its first pause. That byte has come over the other access, for
+// the dead one carries nothing, not even what was on its way.
 func (w *watcher) judgeSwitch(trace mptcpclient.Trace) {
 	g := w.leg
-	gap, ok := trace.LongestGap(g.killedAt, g.backAt)
-	if !ok || !gap.To.Before(g.backAt) {
-		g.fault("nothing new arrived in the rest of the time that the %v access was dead", g.killed)
+	if n := trace.At(g.backAt) - trace.At(g.killedAt.Add(pause)); n < inUse {
+		g.fault("%d bytes arrived while the %v access was dead", n, g.killed)
 		return
 	}
-	g.silence = gap.To.Sub(gap.From)
-	if gap.From.Before(g.killedAt) {
-		g.silence = gap.To.Sub(g.killedAt)
+	pauses := trace.Gaps(g.killedAt, g.backAt, pause)
+	if len(pauses) > 0 {
+		g.switchTook = pauses[0].To.Sub(g.killedAt)
+	}
+	for _, p := range pauses {
+		from, to := p.From, p.To
+		if from.Before(g.killedAt) {
+			from = g.killedAt
+		}
+		if to.After(g.backAt) {
+			to = g.backAt
+		}
+		g.silence = max(g.silence, to.Sub(from))
 	}
 	if g.silence > MaxSwitch {
-		g.fault("switching took %v, allowed is %v", g.silence.Round(time.Millisecond), MaxSwitch)
+		g.fault("nothing new arrived for %v of the outage, allowed is %v", g.silence.Round(time.Millisecond), MaxSwitch)
 	}
 }
 

@@ -87,31 +87,33 @@ func TestLook(t *testing.T) {
 }
 
 func TestJudgeSwitch(t *testing.T) {
+	const each = 40_000 // bytes a sample
 	trace := func(ms ...int) (tr mptcpclient.Trace) {
 		for i, v := range ms {
-			tr = append(tr, mptcpclient.Sample{At: at(v), Bytes: int64(i)})
+			tr = append(tr, mptcpclient.Sample{At: at(v), Bytes: int64(i) * each})
 		}
 		return tr
 	}
 	for _, tc := range []struct {
-		name   string
-		trace  mptcpclient.Trace
-		want   time.Duration
-		faults int
+		name                string
+		trace               mptcpclient.Trace
+		switchTook, silence int // ms
+		faults              int
 	}{
-		{"nothing from the switch until the return", trace(980, 1250, 1260, 7100), 0, 1},
-		{"longer than allowed", trace(980, 1250, 1255, 6990, 7010), 0, 1},
-		{"silence begins before the kill", trace(900, 1250, 1300, 1500), 250 * time.Millisecond, 0},
-		{"silence begins after the kill", trace(995, 1005, 1305, 1310, 1500, 1700, 2000), 300 * time.Millisecond, 0},
-		{"nothing more", trace(900, 990), 0, 1},
+		{"one pause, begun before the kill", trace(980, 1250, 1260, 1270, 1280), 250, 250, 0},
+		{"one pause, begun after the kill", trace(995, 1005, 1305, 1310, 1340), 305, 300, 0},
+		{"a longer pause later", trace(995, 1200, 1210, 1610, 1620), 200, 400, 0},
+		{"none to speak of", trace(990, 1020, 1050, 1080, 1110), 0, 0, 0},
+		{"none until it is back", trace(900, 990, 7010), 0, 0, 1},
+		{"a trickle", trace(900, 990, 2000, 7010), 0, 0, 1},
+		{"too long", trace(990, 1000, 6500, 6510, 6520), 5500, 5500, 1},
+		{"on until it is back", trace(990, 1200, 1210, 1220, 7010), 200, 5780, 1},
 	} {
 		g := &leg{killedAt: at(1000), backAt: at(7000)}
 		(&watcher{leg: g}).judgeSwitch(tc.trace)
-		if len(g.faults) != tc.faults {
-			t.Errorf("%s: faults %q, want %d", tc.name, g.faults, tc.faults)
-		}
-		if tc.faults == 0 && g.silence != tc.want {
-			t.Errorf("%s: %v, want %v", tc.name, g.silence, tc.want)
+		if len(g.faults) != tc.faults || g.switchTook.Milliseconds() != int64(tc.switchTook) || g.silence.Milliseconds() != int64(tc.silence) {
+			t.Errorf("%s: switch took %v, silence %v, faults %q; want %d ms, %d ms, %d", tc.name,
+				g.switchTook, g.silence, g.faults, tc.switchTook, tc.silence, tc.faults)
 		}
 	}
 }

@@ -57,7 +57,9 @@ func (d *demo) table() {
 		}
 		return fmt.Sprintf("%v, from %.1f s to %.1f s", g.killed, g.killedAt.Sub(g.begun).Seconds(), g.backAt.Sub(g.begun).Seconds())
 	})
-	row("switch took", func(g *leg) string { return milliseconds(g.silence) })
+	row("switch took", func(g *leg) string {
+		return fmt.Sprintf("%s (longest silence %s)", milliseconds(g.switchTook), milliseconds(g.silence))
+	})
 	row("used again after", func(g *leg) string { return milliseconds(g.returned) })
 	row("retransmitted", func(g *leg) string { return fmt.Sprintf("%.2f MB", float64(g.retransmitted)/1e6) })
 	w.Flush()                                                                                                                       //nolint:errcheck // the demo's output is the terminal

@@ -49,18 +49,26 @@ type Gap struct{ From, To time.Time }
 // Duration is the length of the gap.
 func (g Gap) Duration() time.Duration { return g.To.Sub(g.From) }
 
-// LongestGap is the longest time without progress that begins before until and
-// ends after since. ok is false if there is no sample on both sides: nothing came
-// any more.
-func (tr Trace) LongestGap(since, until time.Time) (g Gap, ok bool) {
+// Gaps lists the times without progress of at least the given length that begin
+// before until and end after since, in order of time. What follows the last
+// sample is not among them.
+func (tr Trace) Gaps(since, until time.Time, least time.Duration) (gaps []Gap) {
 	for i := 1; i < len(tr); i++ {
-		from, to := tr[i-1].At, tr[i].At
-		if to.Before(since) || from.After(until) {
-			continue
-		}
-		if !ok || to.Sub(from) > g.Duration() {
-			g, ok = Gap{from, to}, true
+		g := Gap{tr[i-1].At, tr[i].At}
+		if g.To.After(since) && g.From.Before(until) && g.Duration() >= least {
+			gaps = append(gaps, g)
 		}
 	}
-	return g, ok
+	return gaps
+}
+
+// At is the counter's value at a moment: that of the last sample up to it.
+func (tr Trace) At(t time.Time) (n int64) {
+	for _, s := range tr {
+		if s.At.After(t) {
+			break
+		}
+		n = s.Bytes
+	}
+	return n
 }

@@ -2,13 +2,14 @@ package mptcpclient
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
 )
 
-func TestLongestGap(t *testing.T) {
+func TestGaps(t *testing.T) {
 	t0 := time.Unix(1000, 0)
 	at := func(ms int) time.Time { return t0.Add(time.Duration(ms) * time.Millisecond) }
 	var tr Trace
@@ -16,19 +17,29 @@ func TestLongestGap(t *testing.T) {
 		tr = append(tr, Sample{at(ms), int64(i)})
 	}
 	for _, tc := range []struct {
-		since, until     int
-		wantFrom, wantTo int
-		ok               bool
+		since, until, least int
+		want                [][2]int
 	}{
-		{0, 2000, 910, 2000, true},
-		{30, 600, 20, 500, true}, // begins before since
-		{505, 800, 510, 900, true},
-		{0, 15, 0, 10, true},
-		{2001, 3000, 0, 0, false}, // nothing came any more
+		{0, 2000, 100, [][2]int{{20, 500}, {510, 900}, {910, 2000}}},
+		{0, 2000, 400, [][2]int{{20, 500}, {910, 2000}}},
+		{30, 600, 100, [][2]int{{20, 500}, {510, 900}}}, // begins before since, ends after until
+		{0, 20, 0, [][2]int{{0, 10}, {10, 20}}},
+		{2000, 3000, 0, nil}, // nothing came any more
 	} {
-		g, ok := tr.LongestGap(at(tc.since), at(tc.until))
-		if ok != tc.ok || ok && (g.From != at(tc.wantFrom) || g.To != at(tc.wantTo)) {
-			t.Errorf("LongestGap(%d, %d) = %v to %v, %v", tc.since, tc.until, g.From.Sub(t0), g.To.Sub(t0), ok)
+		var got [][2]int
+		for _, g := range tr.Gaps(at(tc.since), at(tc.until), time.Duration(tc.least)*time.Millisecond) {
+			got = append(got, [2]int{int(g.From.Sub(t0).Milliseconds()), int(g.To.Sub(t0).Milliseconds())})
+		}
+		if !slices.Equal(got, tc.want) {
+			t.Errorf("Gaps(%d, %d, %d) = %v, want %v", tc.since, tc.until, tc.least, got, tc.want)
+		}
+	}
+	for _, tc := range []struct {
+		at   int
+		want int64
+	}{{-1, 0}, {0, 0}, {10, 1}, {499, 2}, {500, 3}, {9999, 7}} {
+		if got := tr.At(at(tc.at)); got != tc.want {
+			t.Errorf("At(%d) = %d, want %d", tc.at, got, tc.want)
 		}
 	}
 }
