@@ -45,8 +45,8 @@ type watch struct {
 	outTSSet  bool
 	outDack   int64
 	outEdge   int64
-	outSrvEnd int64 // right edge shown to the server
-	placed    map[int64]*subWatch
+	outSrvEnd int64       // right edge shown to the server
+	placed    []*subWatch // by d: where the byte went last
 
 	subs  map[endpoint]*subWatch
 	stats watchStats
@@ -129,7 +129,7 @@ func put(s *[]int64, i, v int64) {
 }
 
 func newWatch(w *world, p *pair) *watch {
-	return &watch{w: w, p: p, srvFIN: -1, placed: make(map[int64]*subWatch), subs: make(map[endpoint]*subWatch)}
+	return &watch{w: w, p: p, srvFIN: -1, subs: make(map[endpoint]*subWatch)}
 }
 
 // position turns a DSN or DATA_ACK into u (up) or d.

@@ -293,10 +293,7 @@ func (w *watch) place(f *subWatch, ssn, pos, n int64, filler bool) {
 			old = false
 			put(&f.down, ssn+i, pos+i+1)
 			if !filler && pos+i >= 0 {
-				if g := w.placed[pos+i]; g != nil && g != f {
-					w.stats.Remapped++
-				}
-				w.placed[pos+i] = f
+				w.moved(f, pos+i)
 			}
 			if filler {
 				f.doubt.set(ssn + i)
@@ -358,4 +355,15 @@ func (w *watch) ackToUE(f *subWatch, s *segment) {
 func (w *watch) mayAck(f *subWatch, i int64) bool {
 	u := at(f.up, i) - 1
 	return at(f.up, i) != 0 && (u < w.srvAck || w.srvSack.has(u) || f.void.has(i))
+}
+
+// moved counts a byte that goes to another subflow than before.
+func (w *watch) moved(f *subWatch, d int64) {
+	for int64(len(w.placed)) <= d {
+		w.placed = append(w.placed, nil)
+	}
+	if g := w.placed[d]; g != nil && g != f {
+		w.stats.Remapped++
+	}
+	w.placed[d] = f
 }
