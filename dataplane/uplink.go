@@ -57,7 +57,9 @@ func (w *worker) uplink(b *packet.Buffer, peer *driver.Peer, local uint8, handed
 // toN6 forwards an uplink packet that its PDR d lets through, by way of the proxy
 // if it is of a connection that the proxy has or may want.
 func (w *worker) toN6(b *packet.Buffer, s *session, d *pdr) {
-	if s.proxied && w.ip.Proto == packet.ProtoTCP && !w.ip.Fragment {
+	if s.proxied && (w.ip.Proto != packet.ProtoTCP || w.ip.Fragment) {
+		w.proxy.Heard(w.now, &s.proxy, d.access)
+	} else if s.proxied {
 		// The connection's rules are those of the server's packets.
 		var rule proxy.Rule
 		if down := s.rules.matchDownlink(&w.flow); down != nil {
