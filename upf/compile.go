@@ -44,7 +44,8 @@ type compiler struct {
 }
 
 // compile compiles set for the session seid; chosen holds the F-TEIDs that have a
-// CHOOSE ID already.
+// CHOOSE ID already. One that the session does not hold any more, all its PDRs
+// being gone, is forgotten: it may be another session's by now.
 func compile(g *registry, n3 []netip.Addr, seid uint64, set ruleSet, chosen map[uint8]pfcp.FTEID) (*compiled, *pfcp.Error) {
 	c := &compiler{
 		registry: g, n3: n3,
@@ -57,6 +58,7 @@ func compile(g *registry, n3 []netip.Addr, seid uint64, set ruleSet, chosen map[
 	if c.chosen == nil {
 		c.chosen = map[uint8]pfcp.FTEID{}
 	}
+	maps.DeleteFunc(c.chosen, func(_ uint8, f pfcp.FTEID) bool { return !g.has(seid, f.TEID) })
 	steps := []func() *pfcp.Error{c.compileFARs, c.compileMARs, c.compileQERs, c.tunnels, c.compilePDRs, c.conflicts}
 	for _, step := range steps {
 		if err := step(); err != nil {

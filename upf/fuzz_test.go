@@ -99,8 +99,14 @@ func checkConsistent(t *testing.T, s *Server, plane *fakePlane) {
 	if len(plane.rules) != len(s.sessions) {
 		t.Fatalf("%d sessions in the plane, %d in the server", len(plane.rules), len(s.sessions))
 	}
+	if len(s.byCP) != len(s.sessions) {
+		t.Fatalf("%d sessions by CP F-SEID, %d in all", len(s.byCP), len(s.sessions))
+	}
 	teids, ues := map[uint32]uint64{}, map[netip.Prefix]uint64{}
 	for seid, sess := range s.sessions {
+		if s.byCP[sess.cpSession()] != sess {
+			t.Fatalf("session %#x is not found by its CP F-SEID", seid)
+		}
 		r := plane.rules[seid]
 		if r == nil || s.nodes[sess.node] == nil {
 			t.Fatalf("session %#x: rules %v, node %q", seid, r, sess.node)

@@ -371,3 +371,16 @@ func writeHexDump(w *strings.Builder, d []byte) {
 	}
 	w.WriteString("\n")
 }
+
+func (p *fakePlane) count() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.rules)
+}
+
+// registry is what the server's registry holds.
+func (b *bench) registry() string {
+	b.s.mu.Lock()
+	defer b.s.mu.Unlock()
+	return b.s.registry.String()
+}

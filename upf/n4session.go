@@ -19,6 +19,7 @@ func (s *Server) sessionEstablishment(m *message.SessionEstablishmentRequest) me
 		return s.reject(m.MessageType(), sess.cp.SEID, err)
 	}
 	s.sessions[sess.seid] = sess
+	s.byCP[sess.cpSession()] = sess
 	s.log.Info("session established", "seid", seidText(sess.seid), "cpSEID", seidText(sess.cp.SEID), "node", sess.node,
 		"pdrs", len(sess.rules.pdrs), "mars", len(sess.rules.mars), "ue", c.rules.UEAddrs)
 
@@ -54,22 +55,13 @@ func (s *Server) newSession(m *message.SessionEstablishmentRequest) (*session, *
 	}
 	// A CP F-SEID names one session of its CP function: if we have it, the CP
 	// function has given that session up, for want of our answer.
-	if old := s.byCP(sess); old != nil {
+	if old := s.byCP[sess.cpSession()]; old != nil {
 		s.log.Warn("session established anew", "seid", seidText(old.seid), "cpSEID", seidText(old.cp.SEID), "node", old.node)
 		s.remove(old)
 	}
 	sess.seid = s.newSEID()
 	c, err := compile(s.registry, s.n3, sess.seid, sess.rules, nil)
 	return sess, c, err
-}
-
-func (s *Server) byCP(like *session) *session {
-	for _, sess := range s.sessions {
-		if sess.node == like.node && sess.cp == like.cp {
-			return sess
-		}
-	}
-	return nil
 }
 
 func (s *Server) newSEID() uint64 {
@@ -103,6 +95,11 @@ func (s *Server) sessionModification(m *message.SessionModificationRequest) mess
 		if cp, err = pfcp.ParseFSEID(m.CPFSEID); err != nil {
 			return s.reject(m.MessageType(), sess.cp.SEID, err)
 		}
+		if other := s.byCP[cpSession{sess.node, cp}]; other != nil && other != sess {
+			return s.reject(m.MessageType(), sess.cp.SEID, &pfcp.Error{
+				Cause: ie.CauseRequestRejected, Offending: ie.FSEID, Text: "CP F-SEID belongs to session " + seidText(other.seid),
+			})
+		}
 	}
 	before := sess.rules
 	set := before.clone()
@@ -116,7 +113,9 @@ func (s *Server) sessionModification(m *message.SessionModificationRequest) mess
 	if err != nil {
 		return s.reject(m.MessageType(), sess.cp.SEID, err)
 	}
+	delete(s.byCP, sess.cpSession())
 	sess.cp = cp
+	s.byCP[sess.cpSession()] = sess
 	s.log.Info("session modified", "seid", seidText(sess.seid), "cpSEID", seidText(cp.SEID),
 		"pdrs", len(sess.rules.pdrs), "fars", len(sess.rules.fars), "mars", len(sess.rules.mars))
 
@@ -146,6 +145,7 @@ func (s *Server) sessionDeletion(m *message.SessionDeletionRequest) message.Mess
 // that nobody else gets its packets.
 func (s *Server) remove(sess *session) {
 	delete(s.sessions, sess.seid)
+	delete(s.byCP, sess.cpSession())
 	if err := s.plane.Remove(sess.seid); err != nil {
 		s.log.Error("session not removed from the plane", "seid", seidText(sess.seid), "err", err)
 		return

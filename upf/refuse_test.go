@@ -98,7 +98,7 @@ func TestEstablishmentRefused(t *testing.T) {
 			if resp.SEID() != 0x11 {
 				t.Errorf("header has SEID %#x, want the CP function's", resp.SEID())
 			}
-			if n := len(b.plane.rules); n != 0 {
+			if n := b.plane.count(); n != 0 {
 				t.Errorf("plane has %d sessions", n)
 			}
 		})
@@ -137,6 +137,7 @@ func TestModificationRefused(t *testing.T) {
 		{"update a MAR to Redundant", []*ie.IE{(&pfcp.MAR{ID: 1, Mode: p(uint8(4))}).IE(ie.UpdateMAR)}, refusal{failure, ie.SteeringMode, "050001"}},
 		{"take another session's TEID", []*ie.IE{ftei(spec.pdrs[0], &pfcp.FTEID{TEID: 0x77, IPv4: addr("10.100.3.1")}).IE(ie.UpdatePDR)}, refusal{failure, ie.FTEID, "000001"}},
 		{"take another session's UE address", []*ie.IE{ueOf(spec.pdrs[2], "10.60.9.9").IE(ie.UpdatePDR)}, refusal{failure, ie.UEIPAddress, "000003"}},
+		{"take another session's CP F-SEID", []*ie.IE{pfcp.FSEID{SEID: 0x12, IPv4: addr(cpNode)}.IE()}, refusal{ie.CauseRequestRejected, ie.FSEID, ""}},
 		{"good and bad together", []*ie.IE{
 			(&pfcp.QER{ID: 1, Gate: p(uint8(5))}).IE(ie.UpdateQER), (&pfcp.MAR{ID: 1, Mode: p(uint8(4))}).IE(ie.UpdateMAR),
 		}, refusal{failure, ie.SteeringMode, "050001"}},

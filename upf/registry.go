@@ -72,6 +72,12 @@ type identity struct {
 	prefixes map[netip.Prefix]bool
 }
 
+// has says whether the session has the TEID.
+func (g *registry) has(seid uint64, teid uint32) bool {
+	owner, ok := g.teids[teid]
+	return ok && owner == seid
+}
+
 // teidConflict says which other session has one of the TEIDs.
 func (g *registry) teidConflict(seid uint64, teid uint32) (other uint64, ok bool) {
 	other, ok = g.teids[teid]

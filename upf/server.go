@@ -41,6 +41,7 @@ type Server struct {
 	mu       sync.Mutex // guards all below
 	nodes    map[string]*node
 	sessions map[uint64]*session
+	byCP     map[cpSession]*session
 	registry *registry
 }
 
@@ -76,7 +77,7 @@ func listen(cfg *Config, plane Plane, log *slog.Logger, addr netip.AddrPort, pee
 func newServer(cfg *Config, plane Plane, log *slog.Logger) *Server {
 	s := &Server{
 		cfg: cfg, plane: plane, log: log, started: time.Now(),
-		nodes: map[string]*node{}, sessions: map[uint64]*session{}, registry: newRegistry(),
+		nodes: map[string]*node{}, sessions: map[uint64]*session{}, byCP: map[cpSession]*session{}, registry: newRegistry(),
 	}
 	s.n3 = cfg.GTPU.Addrs("N3")
 	if len(s.n3) == 0 { // an intermediate UPF's config

@@ -256,6 +256,53 @@ func TestChooseID(t *testing.T) {
 	}
 }
 
+// TestChooseIDForgotten: a CHOOSE ID whose PDRs are all gone names nothing, and
+// its TEID can be another session's.
+func TestChooseIDForgotten(t *testing.T) {
+	b := newBench(t)
+	b.associate()
+	r := maSession()
+	r.pdrs[1].PDI.FTEID = &pfcp.FTEID{Choose: true, ChooseV4: true, HasChooseID: true, ChooseID: 5}
+	seid, resp := b.established(1, r)
+	teid := createdPDRs(t, resp, ie.CreatedPDR)[2].TEID
+	b.modified(seid, ie.NewRemovePDR(ie.NewPDRID(2)))
+	b.established(2, plainSession(teid, "10.60.0.50"))
+	again := createdPDRs(t, b.modified(seid, r.pdrs[1].IE(ie.CreatePDR)), ie.CreatedPDR)
+	if got := again[2].TEID; got == 0 || got == teid {
+		t.Errorf("TEID %#x, want a new one", got)
+	}
+}
+
+// TestCPFunctionRules: Open5GS's SMF has router solicitations sent to itself and
+// answers them through the UPF. The rules are taken; no packet follows them yet.
+func TestCPFunctionRules(t *testing.T) {
+	b := newBench(t)
+	b.associate()
+	r := plainSession(0x60, "10.60.0.60")
+	solicit, err := pfcp.ParseFlowDescription("permit out 58 from ff02::2/128 to assigned")
+	if err != nil {
+		t.Fatal(err)
+	}
+	up := ftei(r.pdrs[0], &pfcp.FTEID{Choose: true, ChooseV4: true, ChooseV6: true, HasChooseID: true, ChooseID: 5})
+	up.ID, up.FARID, up.Precedence = 10, p(uint32(10)), p(uint32(1))
+	up.PDI.Filters = []pfcp.SDFFilter{{HasDescription: true, Description: solicit}}
+	down := ftei(up, up.PDI.FTEID)
+	down.ID, down.FARID = 11, p(uint32(2))
+	down.PDI.SourceInterface, down.PDI.Filters = pfcp.InterfaceCPFunction, nil
+	r.pdrs = append(r.pdrs, up, down)
+	r.fars = append(r.fars, &pfcp.FAR{ID: 10, ApplyAction: p(pfcp.ActionFORW), Forwarding: &pfcp.Forwarding{
+		Destination: p(pfcp.InterfaceCPFunction), OuterHeader: r.fars[1].Forwarding.OuterHeader,
+	}})
+	seid, resp := b.established(1, r)
+	if created := createdPDRs(t, resp, ie.CreatedPDR); len(created) != 2 || created[10] != created[11] {
+		t.Errorf("created %v", created)
+	}
+	rules := b.plane.of(seid)
+	if len(rules.Uplink) != 2 || rules.Uplink[0].ID != 10 || rules.Uplink[0].FAR.Forward || len(rules.Downlink) != 1 {
+		t.Errorf("rules %+v", rules)
+	}
+}
+
 // TestHeldFAR: towards an access nothing is sent bare.
 func TestHeldFAR(t *testing.T) {
 	b := newBench(t)
@@ -326,7 +373,7 @@ func TestAccessOfTunnel(t *testing.T) {
 			if got := [2]steer.Access{up[0].Access, up[1].Access}; got != tc.want {
 				t.Errorf("accesses %v, want %v", got, tc.want)
 			}
-			if n := len(b.plane.rules); n != 1 {
+			if n := b.plane.count(); n != 1 {
 				t.Errorf("%d sessions in the plane", n)
 			}
 		})
@@ -417,7 +464,7 @@ func TestDeletion(t *testing.T) {
 			t.Fatalf("second deletion: %+v", got)
 		}
 	}
-	if got := b.s.registry.String(); got != "0 TEIDs, 0 UE prefixes" {
+	if got := b.registry(); got != "0 TEIDs, 0 UE prefixes" {
 		t.Errorf("registry has %s", got)
 	}
 }
@@ -437,7 +484,7 @@ func TestRetransmission(t *testing.T) {
 	if second := b.exchange(d); !bytes.Equal(first, second) {
 		t.Errorf("first answer %x, second %x", first, second)
 	}
-	if n := len(b.plane.rules); n != 1 {
+	if n := b.plane.count(); n != 1 {
 		t.Errorf("%d sessions", n)
 	}
 	// Another request under that number is not a retransmission.

@@ -17,7 +17,16 @@ type session struct {
 	node   string     // node ID of the CP function
 	rules  ruleSet
 	holds  identity
-	chosen map[uint8]pfcp.FTEID // CHOOSE ID to F-TEID, as long as the session lives
+	chosen map[uint8]pfcp.FTEID // CHOOSE ID to F-TEID, as long as a PDR has that
+}
+
+// cpSession is how the CP function names the session.
+func (s *session) cpSession() cpSession { return cpSession{s.node, s.cp} }
+
+// cpSession names a session by its node and CP F-SEID.
+type cpSession struct {
+	node string
+	cp   pfcp.FSEID
 }
 
 // ruleSet are the rules of a session as the CP function gave them, by ID. The
