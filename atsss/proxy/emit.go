@@ -187,12 +187,14 @@ func (p *Proxy) dataFIN(c *Conn) {
 }
 
 // solicit sends one byte of old data on s, which a live UE answers at once with its
-// current numbers. On a join of which the UE has acknowledged nothing it sends what the
-// UE waits for there, an ACK: old data would reset it.
+// current numbers. On a join that is not confirmed it repeats the confirming byte: older
+// data would reset it.
 func (p *Proxy) solicit(s *Subflow) {
 	c := s.conn
 	if !s.confirmed() {
-		p.ackUE(s, s.ueTSval)
+		if r, ok := s.down.At(1); ok {
+			p.sendFiller(s, r.To, 1, 1)
+		}
 		return
 	}
 	s.path.provoked++

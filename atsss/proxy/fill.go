@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"github.com/braid-upf/braid/atsss/dsm"
 	"github.com/braid-upf/braid/packet"
 )
 
@@ -94,10 +95,10 @@ func (f *Subflow) stuck(ssn int64) bool {
 // when the server sends them again.
 func (p *Proxy) plug(f *Subflow) {
 	c, t := f.conn, &f.path
-	if p.now < t.fillAt || f.sacked.Len() == 0 {
+	if p.now < t.plugAt {
 		return
 	}
-	t.fillAt = p.now + t.rto()
+	t.plugAt = p.now + t.rto()
 	to := f.sacked.Get(0).From
 	for x := f.acked; x < to; {
 		n := min(to-x, f.maxPayload())
@@ -105,7 +106,9 @@ func (p *Proxy) plug(f *Subflow) {
 			n = min(n, r.End()-x)
 			p.unmap(f, r.ToOf(x), n)
 		}
-		p.sendFiller(f, c.received()-n, x, n)
+		d := c.received() - n
+		f.down.Replace(dsm.Run{At: x, To: d, N: n})
+		p.sendFiller(f, d, x, n)
 		x += n
 	}
 }

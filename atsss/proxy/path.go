@@ -46,7 +46,8 @@ type path struct {
 	recoverTo    int64 // new data stay away until this SSN is acknowledged; 0 = not so
 
 	fillNext int64 // SSN from which filling goes on
-	fillAt   Time  // no filling starts before
+	fillAt   Time  // no round of filling starts before
+	plugAt   Time  // no hole is plugged before
 	fillLeft int   // segments that may still be filled in this round
 	fillSize int   // segments of the last round
 
