@@ -13,7 +13,6 @@ type clientPlan struct {
 	send     int64
 	response int64 // downlink bytes awaited before anything is sent
 	expect   int64
-	echo     bool // expects what it sent
 	close    closeWhen
 	abortAt  int64 // fast close once so many bytes were received or DATA_ACKed; 0 = never
 	buffer   int64

@@ -41,7 +41,6 @@ type subflow struct {
 	mapSSN   int64
 	mapLen   int64
 	mapDSS   *dss
-	mapCsum  uint16 // running sum, over mapRest's bytes before copied
 }
 
 func (f *subflow) fill(off int64, b []byte) {

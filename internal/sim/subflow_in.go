@@ -277,7 +277,7 @@ func (f *subflow) checkMapping(k *rxData) bool {
 			f.fallBack("data without mapping (DssFallback)", 6)
 			return false
 		}
-		return f.validateMapping(k)
+		return f.validateMapping()
 	}
 	n := int64(m.n)
 	if m.fin {
@@ -307,7 +307,7 @@ func (f *subflow) checkMapping(k *rxData) bool {
 	f.mapDSS = m
 	f.mapD = expandWide(m.dsn, m.map8, c.idsnB+1, c.rcvNxt)
 	f.mapSSN, f.mapLen, f.mapValid = expand(f.copied, m.ssn), n, true
-	return f.validateMapping(k) && f.validateChecksum(k, m)
+	return f.validateMapping() && f.validateChecksum(k, m)
 }
 
 func (f *subflow) fallBackNoData() bool {
@@ -316,7 +316,7 @@ func (f *subflow) fallBackNoData() bool {
 	return false
 }
 
-func (f *subflow) validateMapping(*rxData) bool {
+func (f *subflow) validateMapping() bool {
 	if f.copied < f.mapSSN || f.copied >= f.mapSSN+f.mapLen {
 		f.c.stats.DSSNoMatchTCP++
 		f.fallBack("mapping does not cover the segment (DSSNoMatchTCP)", 1)

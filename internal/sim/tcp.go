@@ -255,6 +255,7 @@ func (t *tcp) shutdown() {
 		t.state = finWait1
 	case closeWait:
 		t.state = lastAck
+	default:
 	}
 	t.refresh()
 	t.output()

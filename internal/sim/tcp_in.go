@@ -237,7 +237,7 @@ func (t *tcp) receiveACK(s *segment, off int64) bool {
 	t.takeSACK(s)
 	acked := ack - t.una
 	if acked > 0 {
-		t.advance(s, ack)
+		t.advance(ack)
 	} else if len(t.sentq) > 0 && s.space() == 0 && !changed {
 		t.dupAcks++
 	}
@@ -296,7 +296,7 @@ func (t *tcp) takeSACK(s *segment) {
 }
 
 // advance moves una to ack.
-func (t *tcp) advance(s *segment, ack int64) {
+func (t *tcp) advance(ack int64) {
 	rtt := time.Duration(-1)
 	for len(t.sentq) > 0 && t.sentq[0].off < ack {
 		r := t.sentq[0]
@@ -347,6 +347,7 @@ func (t *tcp) finAcked() {
 		t.enterTimeWait()
 	case lastAck:
 		t.finish(nil)
+	default:
 	}
 }
 
@@ -486,6 +487,7 @@ func (t *tcp) receiveFIN() {
 		t.state = closing
 	case finWait2:
 		t.enterTimeWait()
+	default:
 	}
 }
 

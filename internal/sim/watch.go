@@ -171,7 +171,7 @@ func (w *watch) plain() bool { return w.noMPTCP || w.p.cfg.Client.plain }
 
 func (w *watch) fromUE(a steer.Access, s *segment) {
 	if s.has(packet.SYN) {
-		w.ueSYN(a, s)
+		w.ueSYN(s)
 		return
 	}
 	f := w.subs[s.src]
@@ -201,7 +201,7 @@ func (w *watch) fromUE(a steer.Access, s *segment) {
 
 func (w *watch) firstEndpoint() endpoint { return w.p.client.subs[0].local }
 
-func (w *watch) ueSYN(a steer.Access, s *segment) {
+func (w *watch) ueSYN(s *segment) {
 	if f := w.subs[s.src]; f != nil {
 		w.noMPTCP = w.noMPTCP || !s.mp.any()
 		return

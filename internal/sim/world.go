@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
@@ -377,15 +378,15 @@ func (p *pair) checkEnd(w *world) {
 	c, v := p.client, p.server
 	switch {
 	case v.refuse:
-		if c.err != errReset {
+		if !errors.Is(c.err, errReset) {
 			w.fail("the server refused, the client's end is %v", c.err)
 		}
-	case p.cfg.Client.abortAt > 0 && c.err == errAborted:
-		if v.err != errReset && !v.done() {
+	case p.cfg.Client.abortAt > 0 && errors.Is(c.err, errAborted):
+		if !errors.Is(v.err, errReset) && !v.done() {
 			w.fail("the client aborted, the server's end is %v", v.err)
 		}
-	case p.cfg.Server.abortAt > 0 && v.err == errAborted:
-		if c.err != errReset && !c.done() {
+	case p.cfg.Server.abortAt > 0 && errors.Is(v.err, errAborted):
+		if !errors.Is(c.err, errReset) && !c.done() {
 			w.fail("the server aborted, the client's end is %v", c.err)
 		}
 	case c.err != nil || v.err != nil:
