@@ -167,10 +167,14 @@ func (p *Proxy) appendDataAck(opt []byte, c *Conn) []byte {
 	return binary.BigEndian.AppendUint32(opt, c.dataAck32())
 }
 
-// sendNext is the SSN of a packet without payload.
+// sendNext is the SSN of a packet without payload. On a join that is not confirmed it
+// is the first: the UE would reset the join for any other before the fourth ACK.
 func (s *Subflow) sendNext() int64 {
-	if s.finSent {
+	switch {
+	case s.finSent:
 		return s.next + 1
+	case s.index > 0 && s.acked == 1:
+		return 1
 	}
 	return s.next
 }

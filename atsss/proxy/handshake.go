@@ -213,6 +213,12 @@ func (p *Proxy) downlinkHandshake(c *Conn, g *segment) Verdict {
 			flags |= mptcp.FlagChecksum
 		}
 		opt = mptcp.AppendCapableSYNACK(opt, flags, c.local.Key)
+		if f.path.waiting == 0 {
+			f.path.waiting = p.now
+			f.path.time(1, p.now)
+		} else {
+			f.path.untime()
+		}
 		p.rewrite(g, opt, 0) // a payload here would end MPTCP at the UE
 		p.out.ToUE = append(p.out.ToUE, ToUE{Buf: g.buf, Session: f.session, Access: f.access, PDR: f.pdr})
 		return Taken
@@ -282,6 +288,7 @@ func (p *Proxy) establish(c *Conn, f *Subflow, g *segment) {
 	_, c.idsnA = c.peer.Derive()
 	c.down.rightEdge = int64(g.tcp.Window()) << f.scale
 	c.up.tsecr = g.opt.tsecr
+	f.path.progress(f, 1, p.now)
 	c.probing = true
 	p.count.Established++
 	c.refresh()

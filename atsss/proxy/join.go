@@ -112,7 +112,6 @@ func (p *Proxy) uplinkJoining(f *Subflow, g *segment) {
 	p.pool.Put(g.buf)
 	p.ackUE(f, f.ueTSval) // the fourth ACK: the UE repeats its third until this comes
 	p.confirm(f)
-	p.nudge(c)
 }
 
 // confirm sends a byte that the UE drops at data level on a join, the first there: its

@@ -56,7 +56,15 @@ type path struct {
 
 func (t *path) init() { *t = path{} }
 
-// rto is the time within which an answer is expected.
+// patience is the time after which an answer is worth asking for.
+func (t *path) patience() Time {
+	if t.srtt == 0 {
+		return initialRTO
+	}
+	return max(minRTO, t.srtt+2*t.rttvar)
+}
+
+// rto is the time within which an answer is certain to come if any does.
 func (t *path) rto() Time {
 	if t.srtt == 0 {
 		return initialRTO
@@ -171,7 +179,7 @@ func (c *Conn) anyLive() bool {
 func (c *Conn) available() steer.Set {
 	var set steer.Set
 	for a, s := range c.usable {
-		if s != nil && !s.session.access[a].silent {
+		if s != nil && !s.session.access[a].silent && !c.proxy.suspect(s) {
 			set |= 1 << a
 		}
 	}
@@ -184,11 +192,11 @@ func (c *Conn) carries(s *Subflow) bool {
 		(c.rule.Policy == nil || c.rule.Policy.Usable.Has(s.access))
 }
 
-// suspect says whether s owes an answer to a probe: enough to send what the server
-// repeats another way, not to keep new data off it.
+// suspect says whether s owes an answer to a probe: reason enough to go another way for
+// now, before its access is held silent.
 func (p *Proxy) suspect(s *Subflow) bool {
 	t := &s.path
-	return t.probed != 0 && s.session.access[s.access].heard < t.probed && p.now-t.probed > t.srtt
+	return t.probed != 0 && s.session.access[s.access].heard < t.probed && p.now-t.probed > t.patience()
 }
 
 // pick gives the subflow for new data; nil if none is live.
@@ -253,7 +261,7 @@ func (c *Conn) wantsBackup(f *Subflow) bool {
 // uplink is the UE's to steer (TS 23.501 §5.32.8).
 func (p *Proxy) nudge(c *Conn) {
 	for _, f := range c.subflows {
-		if want := c.wantsBackup(f); f.live() && f.backup != want {
+		if want := c.wantsBackup(f); f.confirmed() && f.backup != want {
 			f.backup = want
 			p.withOption(f, mptcp.AppendPrio(p.scratch[:0], want), 0)
 		}

@@ -160,7 +160,7 @@ func (p *Proxy) checkPath(s *Subflow) {
 			p.solicit(s)
 		}
 		return
-	case quiet > rto && a.heard >= t.probed:
+	case quiet > t.patience() && a.heard >= t.probed:
 		if p.now-t.probed > rto<<t.backoff {
 			t.probed = p.now
 			t.backoff = min(t.backoff+1, maxBackoff)
@@ -177,6 +177,9 @@ func (p *Proxy) checkPath(s *Subflow) {
 	}
 	if t.recoverTo != 0 {
 		p.fill(s)
+	}
+	if r, ok := s.conn.down.runs.At(s.conn.down.acked); ok && r.Sub == s.index && s.stuck(r.ToOf(s.conn.down.acked)) {
+		p.plug(s)
 	}
 }
 

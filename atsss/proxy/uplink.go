@@ -89,7 +89,7 @@ func (f *Subflow) noteTS(g *segment, now Time) {
 func (p *Proxy) uplinkAck(f *Subflow, g *segment) (news, ok bool) {
 	c := f.conn
 	ack := expand(f.acked, g.tcp.AckSN()-f.ourISN)
-	if ack > f.sendNext() {
+	if ack > f.next+1 || ack > f.next && !f.finSent {
 		return false, false
 	}
 	progress := false
@@ -97,8 +97,9 @@ func (p *Proxy) uplinkAck(f *Subflow, g *segment) (news, ok bool) {
 		f.path.progress(f, min(ack, f.next), p.now)
 		first := f.acked == 1
 		f.acked = min(ack, f.next)
-		if first {
-			c.refresh() // confirmed
+		if first && f.index > 0 {
+			c.refresh()
+			p.nudge(c)
 		}
 		f.sacked.TrimBelow(f.acked)
 		progress = true
@@ -245,7 +246,7 @@ func (p *Proxy) uplinkPayload(f *Subflow, g *segment, ssn int64) (used bool) {
 		p.discard(g.buf, &p.count.DropOutOfRange)
 		return true
 	}
-	if ssn+n <= f.rcvNext || u+n <= c.up.acked && n > 1 {
+	if ssn+n <= f.rcvNext || u+n <= c.up.acked && (n > 1 || c.ended()) {
 		// The server has it: only our acknowledgment was lost, or it came another way.
 		p.count.UplinkRetrans += uint64(n)
 		if ssn+n > f.rcvNext {
@@ -358,7 +359,7 @@ func (p *Proxy) uplinkPureAck(f *Subflow, g *segment, news bool) {
 // payload. On the subflow in use it becomes one of ours; else it is answered.
 func (p *Proxy) uplinkProbe(f *Subflow, g *segment) (used bool) {
 	c := f.conn
-	if p.now-c.up.lastProbe < probeInterval || f != c.active() {
+	if p.now-c.up.lastProbe < probeInterval || f != c.active() || c.ended() {
 		p.ackUE(f, f.ueTSval)
 		return false
 	}
