@@ -35,7 +35,7 @@ code 0) or "demo: FAIL: why" (1). Needs root.`
 }
 
 func (c *demoCmd) Run(ctx context.Context) error {
-	err := demo.Run(ctx, demo.Config{
+	cfg := demo.Config{
 		Lab:  lab.Options{Name: c.Name, UPFBin: c.UPF, Workers: c.Workers, DieWithParent: true, Progress: os.Stdout},
 		Size: c.Size * 1_000_000,
 		Link: [steer.NumAccesses]lab.Impairment{
@@ -46,7 +46,11 @@ func (c *demoCmd) Run(ctx context.Context) error {
 		Plot:   c.Out,
 		Out:    os.Stdout,
 		TTY:    isTerminal(os.Stdout),
-	})
+	}
+	if err := cfg.Validate(); err != nil {
+		return err
+	}
+	err := demo.Run(ctx, cfg)
 	if err == nil {
 		fmt.Println("demo: PASS")
 		return nil

@@ -31,6 +31,9 @@ import (
 // before the access is back.
 const MinSize = 1_000_000
 
+// MinOutage is the shortest outage in which a switch can be told from a delay.
+const MinOutage = time.Second
+
 // MaxSwitch is how long the receiver may get nothing new after the access in use
 // has died.
 const MaxSwitch = 3 * time.Second
@@ -50,12 +53,25 @@ type Config struct {
 // must not be; what, is in the wrapping.
 var ErrFailed = errors.New("demo failed")
 
-// Run runs the demo and writes progress and report. The lab is removed at the
-// end, also when ctx ends early.
-func Run(ctx context.Context, cfg Config) (err error) {
-	if cfg.Size < MinSize {
-		return fmt.Errorf("size %d: must be at least %d bytes", cfg.Size, MinSize)
+// Validate says which value is out of its range.
+func (c *Config) Validate() error {
+	if c.Size < MinSize {
+		return fmt.Errorf("size of %d bytes: must be at least %d", c.Size, MinSize)
 	}
+	if c.Outage < MinOutage {
+		return fmt.Errorf("outage of %v: must be at least %v", c.Outage, MinOutage)
+	}
+	for a, im := range c.Link {
+		if err := im.Validate(); err != nil {
+			return fmt.Errorf("access %v: %w", steer.Access(a), err)
+		}
+	}
+	return nil
+}
+
+// Run runs the demo of a valid configuration and writes progress and report. The
+// lab is removed at the end, also when ctx ends early.
+func Run(ctx context.Context, cfg Config) (err error) {
 	fmt.Fprintln(cfg.Out, "lab: UE with kernel MPTCP, 3GPP and non-3GPP access in GTP-U, UPF, SMF, nginx")
 	l, err := lab.Up(ctx, cfg.Lab)
 	if err != nil {

@@ -24,10 +24,13 @@ func (k *look) of(d lab.Direction) *[steer.NumAccesses]uint64 {
 	return &k.up
 }
 
+// counting is the part of a lab that has the accesses' counters.
+type counting interface {
+	AccessStats(a steer.Access) (lab.Stats, error)
+}
+
 // look asks the accesses for their counters.
-func (l *load) look(from interface {
-	AccessStats(steer.Access) (lab.Stats, error)
-}) error {
+func (l *load) look(from counting) error {
 	var k look
 	for a := range steer.Access(steer.NumAccesses) {
 		s, err := from.AccessStats(a)

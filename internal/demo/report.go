@@ -62,7 +62,7 @@ func (d *demo) table() {
 	})
 	row("used again after", func(g *leg) string { return milliseconds(g.returned) })
 	row("retransmitted", func(g *leg) string { return fmt.Sprintf("%.2f MB", float64(g.retransmitted)/1e6) })
-	w.Flush()                                                                                                                       //nolint:errcheck // the demo's output is the terminal
+	w.Flush()                                                                                                                       // the demo's output is the terminal
 	fmt.Fprintf(d.cfg.Out, "kernel counters that must not move: %d checked after each transfer\n", mptcpclient.CheckedCounters()-1) // all but ServerReneging
 	fmt.Fprintf(d.cfg.Out, "throughput of each access over time: %s\n", d.cfg.Plot)
 }

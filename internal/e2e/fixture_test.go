@@ -342,7 +342,7 @@ func (f *fixture) serveAt(at netip.Addr, handle func(*net.TCPConn) error) (addr 
 				return // closed
 			}
 			wg.Go(func() {
-				defer c.Close() //nolint:errcheck // handle may have closed it
+				defer c.Close() // handle may have closed it
 				err := c.SetDeadline(time.Now().Add(transferTime))
 				if err == nil {
 					err = handle(c)
@@ -354,7 +354,7 @@ func (f *fixture) serveAt(at netip.Addr, handle func(*net.TCPConn) error) (addr 
 		}
 	})
 	f.Cleanup(func() {
-		l.Close() //nolint:errcheck // it only listens
+		l.Close() // it only listens
 		wg.Wait()
 	})
 	return l.Addr().String()
@@ -365,7 +365,7 @@ func (f *fixture) dial(addr string) *net.TCPConn {
 	f.Helper()
 	c, err := f.client.Dial(f.ctx, addr)
 	f.check(err)
-	f.Cleanup(func() { c.Close() }) //nolint:errcheck // the test may have closed it
+	f.Cleanup(func() { c.Close() }) // the test may have closed it
 	f.check(c.SetDeadline(time.Now().Add(transferTime)))
 	return c
 }

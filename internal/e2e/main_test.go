@@ -42,7 +42,7 @@ func setUp(m *testing.M) (code int, err error) {
 		if bin, err = os.MkdirTemp("", "braid-e2e-"); err != nil {
 			return 1, err
 		}
-		defer os.RemoveAll(bin) //nolint:errcheck // a temporary folder
+		defer os.RemoveAll(bin) // a temporary folder
 		build := exec.Command("go", "build", "-o", bin+"/", "github.com/braid-upf/braid/cmd/...")
 		if out, err := build.CombinedOutput(); err != nil {
 			return 1, fmt.Errorf("build: %w\n%s", err, out)

@@ -193,7 +193,7 @@ func (t *Transfer) Close() {
 	<-t.done
 	t.transport.CloseIdleConnections()
 	if c := t.conn.Load(); c != nil {
-		c.Close() //nolint:errcheck // the transport may have closed it
+		c.Close() // the transport may have closed it
 	}
 }
 
@@ -266,6 +266,6 @@ func ListenUDPEcho(in Namespace, addr string) (*UDPEcho, error) {
 
 // Close ends the server.
 func (e *UDPEcho) Close() {
-	e.conn.Close() //nolint:errcheck // nothing is buffered
+	e.conn.Close() // nothing is buffered
 	e.wg.Wait()
 }

@@ -74,7 +74,7 @@ func (c *Chart) WriteFile(path string) error {
 	if err != nil {
 		return fmt.Errorf("plot: %w", err)
 	}
-	defer os.Remove(f.Name()) //nolint:errcheck // gone already after the rename
+	defer os.Remove(f.Name()) // gone already after the rename
 	err = c.Write(f)
 	if errChmod := f.Chmod(0o644); err == nil {
 		err = errChmod
