@@ -30,7 +30,7 @@ type clientPlan struct {
 type clientStats struct {
 	DSSNotMatching, DSSNoMatchTCP, DSSCorruption, DssFallback, MPCapableDataFallback int
 	NoDSSInWindow, DuplicateData, MPRstTx, Reinjected, JoinHMAC, DSSChecksum         int
-	StaleSubflows, Joined, JoinEarlyData, Echoes                                     int
+	StaleSubflows, Joined, JoinEarlyData, Echoes, OrphansGivenUp                     int
 }
 
 // client is one MPTCP connection of the UE: Linux's msk.

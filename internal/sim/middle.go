@@ -91,6 +91,7 @@ func (t *translator) uplink(a steer.Access, pkt []byte) {
 		return
 	}
 	if t.proxy.Uplink(t.now(), t.session, a, t.rule(), b, &in, &t.out) == proxy.NotProxied {
+		t.w.passing = true
 		t.out.ToN6 = append(t.out.ToN6, b)
 	}
 	t.flush()
@@ -103,6 +104,7 @@ func (t *translator) downlink(pkt []byte) {
 		return
 	}
 	if t.proxy.Downlink(t.now(), t.session, t.rule(), b, &in, &t.out) == proxy.NotProxied {
+		t.w.passing = true
 		t.out.ToUE = append(t.out.ToUE, proxy.ToUE{Buf: b, Session: t.session, Access: t.w.accessOf(b.Bytes()), PDR: pdrDown})
 	}
 	t.flush()
@@ -146,4 +148,5 @@ func (t *translator) flush() {
 		t.pool.Put(b)
 	}
 	t.out.Reset()
+	t.w.passing = false
 }

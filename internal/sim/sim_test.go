@@ -39,12 +39,23 @@ func TestSeeds(t *testing.T) {
 		t.Logf("%v, %d packets, %v %+v", r.Done, r.Packets, r.Counters, r.Watches)
 		return
 	}
-	for i := range uint64(*seeds) {
-		if r := Run(FromSeed(*first + i)); r.Failure != "" {
-			t.Error(report(*first+i, r))
+	run := func(seed uint64) {
+		if r := Run(FromSeed(seed)); r.Failure != "" {
+			t.Error(report(seed, r))
 		}
 	}
+	for i := range uint64(*seeds) {
+		run(*first + i)
+	}
+	for _, seed := range onceFailed {
+		run(seed)
+	}
 }
+
+// onceFailed are seeds that found errors of the proxy: data stuck behind a hole
+// whose own data were higher (1561, 3575, 4067, 5353, 6136), a SACK for what a
+// filler took the place of (3244).
+var onceFailed = []uint64{1561, 3244, 3575, 4067, 5353, 6136}
 
 func init() { flag.IntVar(&traceLen, "packets", traceLen, "packets printed before a failure") }
 

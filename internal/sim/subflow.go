@@ -1,6 +1,8 @@
 package sim
 
 import (
+	"errors"
+
 	"github.com/braid-upf/braid/atsss/steer"
 	"github.com/braid-upf/braid/packet"
 )
@@ -228,6 +230,9 @@ func (f *subflow) ended(err error) {
 	c := f.c
 	f.clock.Stop(f.joinTimer)
 	if c.isEnded {
+		if errors.Is(err, errTimeout) {
+			c.stats.OrphansGivenUp++
+		}
 		return
 	}
 	if c.fallback || f == c.subs[0] && !f.capable {

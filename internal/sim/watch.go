@@ -156,6 +156,9 @@ func (w *watch) see(point int, a steer.Access, s *segment, pkt []byte) {
 		it.sub = w.subs[s.dst]
 	}
 	w.w.trace.add(it)
+	if w.w.passing && w.over {
+		return // ordinary traffic once the connection is forgotten
+	}
 	switch point {
 	case fromServer:
 		w.fromServer(s)

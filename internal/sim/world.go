@@ -28,6 +28,8 @@ type world struct {
 	doneAt time.Duration
 	failed string
 	pkts   int
+
+	passing bool // what is emitted now was not the proxy's to translate
 }
 
 // pair is one connection: both its ends, and who watches it.
