@@ -196,7 +196,7 @@ func (c *Conn) carries(s *Subflow) bool {
 // now, before its access is held silent.
 func (p *Proxy) suspect(s *Subflow) bool {
 	t := &s.path
-	return t.probed != 0 && s.session.access[s.access].heard < t.probed && p.now-t.probed > t.patience()
+	return t.probed != 0 && s.session.access[s.access].heard < t.probed && p.now-t.probed > max(t.srtt, minRTO/2)
 }
 
 // pick gives the subflow for new data; nil if none is live.

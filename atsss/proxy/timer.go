@@ -2,7 +2,7 @@ package proxy
 
 // Times after which a connection is looked at or given up.
 const (
-	tickCheck     = 20 * millisecond          // while data are outstanding
+	tickCheck     = 10 * millisecond          // while data are outstanding
 	handshakeLife = 60 * 1000 * millisecond   // from the SYN to the third ACK
 	lingerLife    = 60 * 1000 * millisecond   // after the end, for late packets
 	rejoinLife    = 60 * 1000 * millisecond   // without a subflow, as the Linux client waits
