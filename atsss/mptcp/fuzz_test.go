@@ -186,8 +186,9 @@ func knownToDiffer(b []byte) bool {
 		return len(b) == 3 || len(b) > 3+maxRemovedAddrs
 	case Prio:
 		return len(b) == 4 // version 0: with an address ID
+	default:
+		return subtype > TCPRST
 	}
-	return subtype > TCPRST
 }
 
 // gopacketMeaning says like [meaning] what gopacket read.

@@ -107,8 +107,9 @@ func (d Direction) String() string {
 		return "up"
 	case DirectionDown:
 		return "down"
+	default:
+		return "both"
 	}
-	return "both"
 }
 
 // String names what is not zero, in the words of `braid lab link`.

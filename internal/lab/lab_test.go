@@ -196,7 +196,7 @@ func TestUpRejectsOptions(t *testing.T) {
 	for _, o := range []lab.Options{{Name: "a/b"}, {Name: "-x"}, {Name: ".."}, {Workers: -1}} {
 		if l, err := lab.Up(t.Context(), o); err == nil {
 			t.Errorf("%+v is taken as valid", o)
-			l.Down()
+			_ = l.Down()
 		}
 	}
 }

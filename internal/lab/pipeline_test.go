@@ -83,7 +83,7 @@ func TestPipelineDelayAndJitter(t *testing.T) {
 	}
 	// Packets further apart than the jitter's range are not held up by one another.
 	got, _ = bench{im: Impairment{Delay: delay, Jitter: jitter}, count: 2000, size: 100, gap: 4 * jitter}.run(t, 1)
-	var least, most, sum = time.Hour, time.Duration(0), time.Duration(0)
+	least, most, sum := time.Hour, time.Duration(0), time.Duration(0)
 	for i, a := range got {
 		took := a.at - a.sent
 		least, most, sum = min(least, took), max(most, took), sum+took
@@ -324,8 +324,16 @@ func BenchmarkPipeline(b *testing.B) {
 
 func TestImpairmentValidate(t *testing.T) {
 	for _, im := range []Impairment{
-		{Delay: -1}, {Delay: time.Minute}, {Jitter: -1}, {Loss: -0.1}, {Loss: 1.1}, {Loss: math.NaN()},
-		{Reorder: 2}, {Duplicate: -1}, {Rate: 100}, {Direction: 3},
+		{Delay: -1},
+		{Delay: time.Minute},
+		{Jitter: -1},
+		{Loss: -0.1},
+		{Loss: 1.1},
+		{Loss: math.NaN()},
+		{Reorder: 2},
+		{Duplicate: -1},
+		{Rate: 100},
+		{Direction: 3},
 	} {
 		if im.Validate() == nil {
 			t.Errorf("%+v is taken as valid", im)

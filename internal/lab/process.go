@@ -87,7 +87,7 @@ func (l *Lab) start(name, role string, argv []string) error {
 	}
 	p := process{Name: name, PID: cmd.Process.Pid, Argv: argv}
 	p.Started, _ = startTime(p.PID) // it cannot be reaped yet
-	go cmd.Wait()                   // reaps it; how it ended is in its log
+	go func() { _ = cmd.Wait() }()  // reaps it; how it ended is in its log
 	b, err := json.Marshal(&p)
 	if err == nil {
 		err = os.WriteFile(l.path("proc", name+".json"), b, 0o644)

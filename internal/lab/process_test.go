@@ -15,7 +15,7 @@ func TestProcessIsToldFromASuccessorOfItsPID(t *testing.T) {
 	}
 	ended := make(chan struct{})
 	go func() {
-		cmd.Wait()
+		_ = cmd.Wait() // ended by a signal
 		close(ended)
 	}()
 	started, ok := startTime(cmd.Process.Pid)
@@ -62,7 +62,7 @@ func TestStopUsesForce(t *testing.T) {
 	}
 	ended := make(chan struct{})
 	go func() {
-		cmd.Wait()
+		_ = cmd.Wait() // ended by a signal
 		close(ended)
 	}()
 	p := process{Name: "deaf", PID: cmd.Process.Pid}

@@ -47,8 +47,10 @@ func TestTunnelOf(t *testing.T) {
 		t.Errorf("non-3gpp: %v, %v; want none", got, err)
 	}
 	for _, bad := range []smf.Tunnel{
-		{Access: "3gpp", TEID: "x", Address: "10.100.1.1"}, {Access: "3gpp", TEID: "0x100000000", Address: "10.100.1.1"},
-		{Access: "3gpp", TEID: "0x1", Address: "upf"}, {Access: "3gpp", TEID: "0", Address: "10.100.1.1"},
+		{Access: "3gpp", TEID: "x", Address: "10.100.1.1"},
+		{Access: "3gpp", TEID: "0x100000000", Address: "10.100.1.1"},
+		{Access: "3gpp", TEID: "0x1", Address: "upf"},
+		{Access: "3gpp", TEID: "0", Address: "10.100.1.1"},
 		{Access: "3gpp", TEID: "0x1", Address: "fd00::1"},
 	} {
 		st := smf.State{Sessions: []smf.SessionState{{Name: "bad", Uplink: []smf.Tunnel{bad}}}}

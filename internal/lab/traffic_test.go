@@ -50,9 +50,9 @@ func serveMPTCP(t *testing.T, l *lab.Lab, at netip.AddrPort, body []byte) {
 	}
 	srv := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Length", fmt.Sprint(len(body)))
-		w.Write(body)
+		_, _ = w.Write(body) // the client compares
 	})}
-	go srv.Serve(ln)
+	go func() { _ = srv.Serve(ln) }()
 	t.Cleanup(func() { srv.Close() })
 }
 

@@ -47,7 +47,7 @@ func namespace(t *testing.T) {
 	if err != nil {
 		_ = old.Close()
 		runtime.UnlockOSThread()
-		if errors.Is(err, os.ErrPermission) && os.Getenv("REQUIRE_E2E") == "" {
+		if errors.Is(err, os.ErrPermission) && os.Getenv("REQUIRE_E2E") != "1" {
 			t.Skip("needs root: CAP_SYS_ADMIN for a network namespace, CAP_NET_ADMIN and CAP_BPF in it")
 		}
 		t.Fatalf("network namespace: %v", err)
