@@ -258,7 +258,7 @@ func ListenUDPEcho(in Namespace, addr string) (*UDPEcho, error) {
 			if err != nil {
 				return // closed
 			}
-			e.conn.WriteToUDPAddrPort(b[:n], from) //nolint:errcheck // a lost echo is the client's to notice
+			_, _ = e.conn.WriteToUDPAddrPort(b[:n], from) // a lost echo is the client's to notice
 		}
 	}()
 	return e, nil
