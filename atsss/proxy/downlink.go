@@ -229,8 +229,8 @@ func (p *Proxy) mappedPiece(c *Conn, r dsm.Run, d, n int64) (pc piece, ok bool) 
 	ssn := r.ToOf(d)
 	p.count.DownlinkRetrans += uint64(n)
 	s.path.retransBytes += uint64(n)
-	if !c.carries(s) || p.suspect(s) {
-		if t := c.pick(p); t != nil && t != s && c.carries(t) && !p.suspect(t) {
+	if !c.carries(s) {
+		if t := c.pick(p); t != nil && t != s && c.carries(t) {
 			s.path.untime()
 			return p.remap(c, t, d, n)
 		}

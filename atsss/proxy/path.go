@@ -192,8 +192,9 @@ func (c *Conn) carries(s *Subflow) bool {
 		(c.rule.Policy == nil || c.rule.Policy.Usable.Has(s.access))
 }
 
-// suspect says whether s owes an answer to a probe: reason enough to go another way for
-// now, before its access is held silent.
+// suspect says whether s owes an answer to a probe for a round trip: reason enough to
+// send new data another way for now. What the server repeats waits until the access is
+// held silent: moved too early it would take back what the UE has SACKed.
 func (p *Proxy) suspect(s *Subflow) bool {
 	t := &s.path
 	return t.probed != 0 && s.session.access[s.access].heard < t.probed && p.now-t.probed > max(t.srtt, minRTO/2)
