@@ -23,7 +23,8 @@ format: ## gofumpt and goimports over the tree
 	$(GOLANGCI_LINT) fmt
 
 test: root setup all ## every test, none skipped: unit, race, e2e; STAGES=unit runs only that one
-	REQUIRE_E2E=1 BRAID_BIN=$(CURDIR)/bin go run ./scripts/runtests $(STAGES)
+	@go build -o bin/ ./scripts/runtests
+	REQUIRE_E2E=1 BRAID_BIN=$(CURDIR)/bin bin/runtests $(STAGES)
 
 bench: ## benchmarks on one core; BENCH=regexp BENCHTIME=1s COUNT=1
 	go test -run '^$$' -bench '$(BENCH)' -benchtime $(BENCHTIME) -count $(COUNT) -benchmem -cpu 1 ./...

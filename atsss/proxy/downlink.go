@@ -240,7 +240,7 @@ func (p *Proxy) mappedPiece(c *Conn, r dsm.Run, d, n int64) (pc piece, ok bool) 
 	}
 	s.path.untime()
 	s.repeated(ssn, p.now)
-	if s.stuck(ssn) {
+	if s.inverted() {
 		p.plug(s)
 	}
 	pc = piece{s: s, ssn: ssn, n: min(n, s.maxPayload())}

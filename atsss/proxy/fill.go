@@ -83,10 +83,18 @@ func (p *Proxy) sendFiller(f *Subflow, d, ssn, n int64) {
 	p.dataUE(f, buf, 0, d, ssn, packet.PSH, 0, defaultTTL)
 }
 
-// stuck says whether the UE has ssn but waits for something below it on f.
-func (f *Subflow) stuck(ssn int64) bool {
-	_, ok := f.sacked.Containing(ssn)
-	return ok
+// inverted says whether the byte that the UE's DATA_ACK waits for has reached the UE on
+// f, but sits there behind a hole of f: the hole's data are higher ones.
+func (f *Subflow) inverted() bool {
+	if f.sacked.Len() == 0 {
+		return false
+	}
+	r, ok := f.conn.down.runs.At(f.conn.down.acked)
+	if !ok || r.Sub != f.index {
+		return false
+	}
+	_, stuck := f.sacked.Containing(r.ToOf(f.conn.down.acked))
+	return stuck
 }
 
 // plug frees data that wait at the UE behind a hole of f while the server still misses

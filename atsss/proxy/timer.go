@@ -178,7 +178,7 @@ func (p *Proxy) checkPath(s *Subflow) {
 	if t.recoverTo != 0 {
 		p.fill(s)
 	}
-	if r, ok := s.conn.down.runs.At(s.conn.down.acked); ok && r.Sub == s.index && s.stuck(r.ToOf(s.conn.down.acked)) {
+	if s.inverted() {
 		p.plug(s)
 	}
 }

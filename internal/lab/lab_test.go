@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -28,10 +29,35 @@ func TestMain(m *testing.M) {
 	case len(args) == 1 && args[0] == "sink":
 		err = runSink()
 	default:
+		go removeWhenInterrupted()
 		os.Exit(m.Run())
 	}
 	fmt.Fprintln(os.Stderr, err)
 	os.Exit(1)
+}
+
+// removeWhenInterrupted removes at SIGINT the labs of these tests, all named labtest.
+func removeWhenInterrupted() {
+	interrupt := make(chan os.Signal, 1)
+	signal.Notify(interrupt, os.Interrupt)
+	<-interrupt
+	signal.Stop(interrupt) // the next one kills
+	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(100 * time.Millisecond) {
+		names, err := lab.Names()
+		for _, name := range names {
+			if strings.HasPrefix(name, "labtest") {
+				err = errors.Join(err, lab.Remove(name))
+			}
+		}
+		if err == nil {
+			break
+		}
+		if time.Now().After(deadline) { // until then it may be one that is being built
+			fmt.Fprintln(os.Stderr, "interrupted:", err)
+			break
+		}
+	}
+	os.Exit(130)
 }
 
 // need skips a test for what this machine lacks, or fails it where every test must

@@ -1,7 +1,11 @@
 // Command runtests runs every test of the module in stages and judges them as a
-// whole: a test that fails and a test that skips both make it fail. `make test`
-// calls it; it expects the tools that scripts/setup installs. Arguments name the
-// stages to run, unit, race or e2e; without any, all are run.
+// whole: a test that fails, a test that skips, a package that does not build and a
+// package whose tests did not run make it fail. `make test` calls it; it expects the
+// tools that scripts/setup installs. Arguments name the stages to run, unit, race or
+// e2e; without any, all are run.
+//
+// SIGINT, SIGTERM and SIGHUP reach the tests as SIGINT, so that they can take down
+// what they set up; a second one kills them.
 package main
 
 import (
@@ -9,9 +13,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"os/signal"
+	"runtime"
 	"slices"
 	"strings"
 	"syscall"
@@ -23,7 +29,9 @@ const module = "github.com/braid-upf/braid"
 // systemPackages need root, network namespaces and the machine for themselves:
 // their packages run one after another, and not under the race detector, whose
 // slowness would change what they measure.
-var systemPackages = []string{"internal/lab", "internal/mptcpclient", "internal/demo", "internal/e2e"}
+var systemPackages = []string{
+	module + "/internal/lab", module + "/internal/mptcpclient", module + "/internal/demo", module + "/internal/e2e",
+}
 
 // oneGoroutine are packages that the race detector can find nothing in and takes
 // minutes over.
@@ -38,27 +46,24 @@ type stage struct {
 }
 
 func main() {
-	units, systems, err := packages()
+	runtime.LockOSThread() // Pdeathsig goes by the thread: this one lasts
+	stages, err := plan(os.Args[1:])
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "runtests:", err)
 		os.Exit(1)
 	}
-	raced := slices.DeleteFunc(slices.Clone(units), func(p string) bool { return slices.Contains(oneGoroutine, p) })
-	stages := []stage{
-		{"unit", []string{"-timeout=10m"}, units, false},
-		{"race", []string{"-race", "-timeout=10m"}, raced, false},
-		{"e2e", []string{"-p=1", "-timeout=12m"}, systems, true},
-	}
-	interrupt := make(chan os.Signal, 1)
-	signal.Notify(interrupt, os.Interrupt, syscall.SIGTERM)
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	var all result
 	begin := time.Now()
 	for _, s := range stages {
-		if len(os.Args) > 1 && !slices.Contains(os.Args[1:], s.name) {
-			continue
-		}
 		fmt.Printf("--- %s\n", s.name)
-		all.add(s.run(interrupt))
+		r, interrupted := s.run(signals)
+		all.add(r)
+		if interrupted {
+			all.failedNames = append(all.failedNames, s.name+": interrupted")
+			break
+		}
 	}
 	for _, name := range all.skippedNames {
 		fmt.Println("skipped, and nothing may skip here:", name)
@@ -72,29 +77,54 @@ func main() {
 	}
 }
 
-// packages lists the module's packages that have tests.
-func packages() (units, systems []string, err error) {
-	const format = `{{if or .TestGoFiles .XTestGoFiles}}{{.ImportPath}}{{end}}`
-	out, err := exec.Command("go", "list", "-f", format, "./...").Output()
+// plan lists the stages of these names, or all if there are none.
+func plan(names []string) ([]stage, error) {
+	all, err := packages()
+	if err != nil {
+		return nil, err
+	}
+	for _, p := range slices.Concat(systemPackages, oneGoroutine) {
+		if !slices.Contains(all, p) {
+			return nil, fmt.Errorf("package %s, which has a stage of its own, is not there", p)
+		}
+	}
+	without := func(from, these []string) []string {
+		return slices.DeleteFunc(slices.Clone(from), func(p string) bool { return slices.Contains(these, p) })
+	}
+	units := without(all, systemPackages)
+	stages := []stage{
+		{"unit", []string{"-timeout=10m"}, units, false},
+		{"race", []string{"-race", "-timeout=10m"}, without(units, oneGoroutine), false},
+		{"e2e", []string{"-p=1", "-timeout=12m"}, systemPackages, true},
+	}
+	for _, name := range names {
+		if !slices.ContainsFunc(stages, func(s stage) bool { return s.name == name }) {
+			return nil, fmt.Errorf("no stage is named %q", name)
+		}
+	}
+	if len(names) > 0 {
+		stages = slices.DeleteFunc(stages, func(s stage) bool { return !slices.Contains(names, s.name) })
+	}
+	return stages, nil
+}
+
+// packages lists the module's packages, those without tests too: go test builds
+// and vets them.
+func packages() ([]string, error) {
+	out, err := exec.Command("go", "list", "./...").Output()
 	if err != nil {
 		var exit *exec.ExitError
 		if errors.As(err, &exit) {
 			err = fmt.Errorf("go list: %s", exit.Stderr)
 		}
-		return nil, nil, err
+		return nil, err
 	}
-	for _, p := range strings.Fields(string(out)) {
-		if slices.Contains(systemPackages, strings.TrimPrefix(p, module+"/")) {
-			systems = append(systems, p)
-		} else {
-			units = append(units, p)
-		}
-	}
-	return units, systems, nil
+	return strings.Fields(string(out)), nil
 }
 
-// result counts tests, subtests among them. A package that fails without a failed
-// test, because it does not build or panics, counts as one.
+// result counts tests, subtests among them; a test of two stages counts in both. A
+// package that fails without a failed test, because it does not build or panics,
+// counts as one.
 type result struct {
 	passed                    int
 	failedNames, skippedNames []string
@@ -116,43 +146,46 @@ type event struct {
 	Output     string
 }
 
-// run runs the stage. An interrupt goes on to go test, so that the tests can clean
-// up; the stage then ends as failed.
-func (s *stage) run(interrupt <-chan os.Signal) result {
-	if len(s.packages) == 0 {
-		return result{}
-	}
+// run runs the stage.
+func (s *stage) run(signals <-chan os.Signal) (r result, interrupted bool) {
 	cmd := exec.Command("go", slices.Concat([]string{"test", "-json", "-count=1"}, s.args, s.packages)...)
 	cmd.Stderr = os.Stderr
+	// A group of its own, for the signals to reach go test and the tests alike.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	out, err := cmd.StdoutPipe()
 	if err == nil {
 		err = cmd.Start()
 	}
 	if err != nil {
-		return result{failedNames: []string{s.name + ": " + err.Error()}}
+		return result{failedNames: []string{s.name + ": " + err.Error()}}, false
 	}
-	ended := make(chan struct{})
-	defer close(ended)
-	go func() {
-		select {
-		case sig := <-interrupt:
-			_ = cmd.Process.Signal(sig) // it may have ended by its own copy
-		case <-ended:
-		}
-	}()
+	ended, forwarded := make(chan struct{}), make(chan bool)
+	go func() { forwarded <- forward(signals, cmd.Process.Pid, ended) }()
 	rd := reader{stage: s, packages: map[string]*result{}, output: map[string][]string{}}
-	lines := bufio.NewScanner(out)
-	lines.Buffer(nil, 16<<20)
-	for lines.Scan() {
-		rd.line(lines.Bytes())
-	}
-	if err := lines.Err(); err != nil {
+	if err := rd.read(out); err != nil {
 		rd.total.failedNames = append(rd.total.failedNames, s.name+": "+err.Error())
 	}
-	if err := cmd.Wait(); err != nil && len(rd.total.failedNames) == 0 {
+	err = cmd.Wait()
+	close(ended)
+	if err != nil && len(rd.total.failedNames) == 0 {
 		rd.total.failedNames = append(rd.total.failedNames, s.name+": go test: "+err.Error())
 	}
-	return rd.total
+	return rd.total, <-forwarded
+}
+
+// forward interrupts the process group at the first signal, which lets go test wait
+// for its tests, and kills it at the second. It says whether there was one.
+func forward(signals <-chan os.Signal, group int, ended <-chan struct{}) (interrupted bool) {
+	sig := syscall.SIGINT
+	for {
+		select {
+		case <-signals:
+			_ = syscall.Kill(-group, sig) // it may have ended by itself
+			interrupted, sig = true, syscall.SIGKILL
+		case <-ended:
+			return interrupted
+		}
+	}
 }
 
 // reader follows the events of one go test.
@@ -163,10 +196,30 @@ type reader struct {
 	output   map[string][]string // of a running package (or its build), or of a running test in it
 }
 
+// read reads events until their end.
+func (r *reader) read(from io.Reader) error {
+	lines := bufio.NewReader(from)
+	for {
+		b, err := lines.ReadBytes('\n')
+		if len(b) > 0 {
+			r.line(b)
+		}
+		if err != nil {
+			for pkg := range r.packages {
+				r.total.failedNames = append(r.total.failedNames, r.stage.name+": "+short(pkg)+": did not end")
+			}
+			if errors.Is(err, io.EOF) {
+				return nil
+			}
+			return err
+		}
+	}
+}
+
 func (r *reader) line(b []byte) {
 	var e event
 	if err := json.Unmarshal(b, &e); err != nil {
-		fmt.Printf("%s\n", b) // not an event: go itself complains
+		fmt.Printf("%s", b) // not an event: go itself complains
 		return
 	}
 	if e.Package == "" {
@@ -218,8 +271,14 @@ func (r *reader) endPackage(e *event, key string) {
 		p = &result{}
 	}
 	delete(r.packages, e.Package)
-	if e.Action == "fail" && len(p.failedNames) == 0 {
-		p.failedNames = append(p.failedNames, r.stage.name+": "+short(e.Package))
+	if e.Action == "skip" {
+		return // it has no test files
+	}
+	switch name := r.stage.name + ": " + short(e.Package); {
+	case e.Action == "fail" && len(p.failedNames) == 0:
+		p.failedNames = append(p.failedNames, name)
+	case e.Action == "pass" && p.passed+len(p.skippedNames) == 0:
+		p.failedNames = append(p.failedNames, name+": no test ran")
 	}
 	if e.Action == "fail" {
 		fmt.Print(strings.Join(r.output[key], ""))
