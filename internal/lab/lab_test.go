@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -36,12 +37,22 @@ func TestMain(m *testing.M) {
 	os.Exit(1)
 }
 
+// building is held while a test builds a lab.
+var building sync.Mutex
+
+func labUp(ctx context.Context, opts lab.Options) (*lab.Lab, error) {
+	building.Lock()
+	defer building.Unlock()
+	return lab.Up(ctx, opts)
+}
+
 // removeWhenInterrupted removes at SIGINT the labs of these tests, all named labtest.
 func removeWhenInterrupted() {
 	interrupt := make(chan os.Signal, 1)
 	signal.Notify(interrupt, os.Interrupt)
 	<-interrupt
 	signal.Stop(interrupt) // the next one kills
+	building.Lock()        // for good: no test builds another
 	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(100 * time.Millisecond) {
 		names, err := lab.Names()
 		for _, name := range names {
@@ -52,7 +63,7 @@ func removeWhenInterrupted() {
 		if err == nil {
 			break
 		}
-		if time.Now().After(deadline) { // until then it may be one that is being built
+		if time.Now().After(deadline) { // until then its test may be removing it
 			fmt.Fprintln(os.Stderr, "interrupted:", err)
 			break
 		}
@@ -105,7 +116,7 @@ func up(t testing.TB, name string, opts lab.Options) *lab.Lab {
 	opts.Name, opts.BraidBin, opts.UPFCommand = name, self, append([]string{self}, opts.UPFCommand...)
 	opts.NoSession, opts.DieWithParent = true, true
 	opts.Progress = t.Output()
-	l, err := lab.Up(t.Context(), opts)
+	l, err := labUp(t.Context(), opts)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -202,7 +213,7 @@ func TestLabUpShowsWhyAndTearsDown(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = lab.Up(t.Context(), lab.Options{
+	_, err = labUp(t.Context(), lab.Options{
 		Name: name, BraidBin: self, NoSession: true, DieWithParent: true,
 		UPFCommand: []string{"sh", "-c", "echo no such interface; exit 2"},
 	})
@@ -220,7 +231,7 @@ func TestLabUpShowsWhyAndTearsDown(t *testing.T) {
 
 func TestUpRejectsOptions(t *testing.T) {
 	for _, o := range []lab.Options{{Name: "a/b"}, {Name: "-x"}, {Name: ".."}, {Workers: -1}} {
-		if l, err := lab.Up(t.Context(), o); err == nil {
+		if l, err := labUp(t.Context(), o); err == nil {
 			t.Errorf("%+v is taken as valid", o)
 			_ = l.Down()
 		}
