@@ -34,7 +34,7 @@ func (p *Proxy) uplinkDataFIN(f *Subflow, g *segment, used bool) bool {
 	if used {
 		buf = p.pool.Get()
 	} else {
-		g.keepPayload(0, 0)
+		g.keepPayload(0)
 	}
 	p.toServer(c, buf, 0, u, packet.FIN, 0, defaultTTL)
 	return true

@@ -106,8 +106,14 @@ func (h *harness) describeUE(x ToUE) string {
 	for _, n := range []struct {
 		bit  mptcp.Set
 		name string
-	}{{mptcp.Capable, "mp_capable"}, {mptcp.Join, "mp_join"}, {mptcp.AddAddr, "add_addr"}, {mptcp.Prio, "mp_prio"},
-		{mptcp.FastClose, "mp_fastclose"}, {mptcp.TCPRST, "mp_tcprst"}} {
+	}{
+		{mptcp.Capable, "mp_capable"},
+		{mptcp.Join, "mp_join"},
+		{mptcp.AddAddr, "add_addr"},
+		{mptcp.Prio, "mp_prio"},
+		{mptcp.FastClose, "mp_fastclose"},
+		{mptcp.TCPRST, "mp_tcprst"},
+	} {
 		if o.Present&n.bit != 0 {
 			s += " " + n.name
 		}

@@ -139,7 +139,7 @@ func (p *Proxy) downlinkStream(c *Conn, g *segment, d, n int64, fin bool) {
 			skip := c.down.acked - d
 			g.payload = g.payload[skip:]
 			g.paySum = packet.Fold(packet.Sum(g.payload))
-			d, n = d+skip, n-skip
+			d += skip
 		}
 		p.sendStream(c, g, d)
 	} else {

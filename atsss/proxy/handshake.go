@@ -186,7 +186,7 @@ func (p *Proxy) rewrite(g *segment, opt []byte, n int) {
 		tos: in.TOS &^ ecnMask, ttl: g.ttl(), sn: t.SN(), ack: t.AckSN(),
 		flags: g.flags &^ (packet.ECE | packet.CWR), window: t.Window(), options: opt,
 	}
-	sum := g.keepPayload(0, n)
+	sum := g.keepPayload(n)
 	h.write(g.buf, sum)
 }
 

@@ -165,13 +165,13 @@ func (p *Proxy) uplinkFlow(f *Subflow, g *segment) Verdict {
 		return p.relayed(c, g.flags, 1)
 	case stateClosed:
 		p.uplinkClosed(f, g)
-		return Taken
+	case stateEstablished:
+		if f.state == subflowJoining {
+			p.uplinkJoining(f, g)
+		} else {
+			p.uplinkData(f, g)
+		}
 	}
-	if f.state == subflowJoining {
-		p.uplinkJoining(f, g)
-		return Taken
-	}
-	p.uplinkData(f, g)
 	return Taken
 }
 

@@ -54,10 +54,10 @@ func (g *segment) read(buf *packet.Buffer, in *packet.Info) packet.Reason {
 	return packet.OK
 }
 
-// keepPayload cuts the buffer down to n bytes of the payload from the given offset on
-// and returns their folded sum. The view g.tcp is void afterwards.
-func (g *segment) keepPayload(from, n int) uint16 {
-	g.buf.TrimFront(g.in.L4 + g.tcp.HeaderLen() + from)
+// keepPayload cuts the buffer down to the first n bytes of the payload and returns
+// their folded sum. The view g.tcp is void afterwards.
+func (g *segment) keepPayload(n int) uint16 {
+	g.buf.TrimFront(g.in.L4 + g.tcp.HeaderLen())
 	g.buf.SetLen(n)
 	if n == len(g.payload) {
 		return g.paySum

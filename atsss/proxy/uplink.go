@@ -274,7 +274,7 @@ func (p *Proxy) uplinkPayload(f *Subflow, g *segment, ssn int64) (used bool) {
 			flags |= packet.FIN
 			c.up.finSent, c.up.finTime = true, p.now
 		}
-		p.toServer(c, g.buf, g.keepPayload(0, int(fits)), u, flags, tos, ttl)
+		p.toServer(c, g.buf, g.keepPayload(int(fits)), u, flags, tos, ttl)
 	}
 	if f.advance() {
 		p.ackUE(f, f.ueTSval)
@@ -351,7 +351,7 @@ func (p *Proxy) uplinkPureAck(f *Subflow, g *segment, news bool) {
 		p.pool.Put(g.buf)
 		return
 	}
-	g.keepPayload(0, 0)
+	g.keepPayload(0)
 	p.ackServer(c, g.buf)
 }
 
@@ -365,7 +365,7 @@ func (p *Proxy) uplinkProbe(f *Subflow, g *segment) (used bool) {
 	}
 	c.up.lastProbe = p.now
 	c.echo = f
-	g.keepPayload(0, 0)
+	g.keepPayload(0)
 	p.toServer(c, g.buf, 0, c.up.next-1, 0, 0, defaultTTL)
 	return true
 }
