@@ -5,40 +5,54 @@ import (
 	"math/bits"
 )
 
-// Sum is the ones-complement sum of b taken as 16-bit big-endian words (RFC 1071),
-// an odd last byte padded with zero. Sums may be added as integers before [Fold].
+// Sum is the ones-complement sum of b taken as 16-bit big-endian words (RFC 1071), an
+// odd last byte padded with zero, folded to 16 bits. Sums of pieces of even length may
+// be added as integers before [Fold].
+//
+// It adds in the byte order of the machine's loads and swaps once at the end
+// (RFC 1071 §2 (B)).
 func Sum(b []byte) uint64 {
-	var s, c uint64
-	for len(b) >= 64 {
-		s, c = bits.Add64(s, binary.BigEndian.Uint64(b), c)
-		s, c = bits.Add64(s, binary.BigEndian.Uint64(b[8:]), c)
-		s, c = bits.Add64(s, binary.BigEndian.Uint64(b[16:]), c)
-		s, c = bits.Add64(s, binary.BigEndian.Uint64(b[24:]), c)
-		s, c = bits.Add64(s, binary.BigEndian.Uint64(b[32:]), c)
-		s, c = bits.Add64(s, binary.BigEndian.Uint64(b[40:]), c)
-		s, c = bits.Add64(s, binary.BigEndian.Uint64(b[48:]), c)
-		s, c = bits.Add64(s, binary.BigEndian.Uint64(b[56:]), c)
-		b = b[64:]
+	var s uint64
+	if n := len(b) &^ 63; n > 0 {
+		s = sumBlocks(b[:n])
+		b = b[n:]
 	}
 	for len(b) >= 8 {
-		s, c = bits.Add64(s, binary.BigEndian.Uint64(b), c)
+		w := binary.LittleEndian.Uint64(b)
+		s += w>>32 + w&0xffffffff
 		b = b[8:]
 	}
-	s, c = bits.Add64(s, 0, c)
-	s += c
-	s = s>>32 + s&0xffffffff
 	if len(b) >= 4 {
-		s += uint64(binary.BigEndian.Uint32(b))
+		s += uint64(binary.LittleEndian.Uint32(b))
 		b = b[4:]
 	}
 	if len(b) >= 2 {
-		s += uint64(binary.BigEndian.Uint16(b))
+		s += uint64(binary.LittleEndian.Uint16(b))
 		b = b[2:]
 	}
 	if len(b) == 1 {
-		s += uint64(b[0]) << 8
+		s += uint64(b[0])
 	}
-	return s
+	return uint64(bits.ReverseBytes16(Fold(s)))
+}
+
+// sumBlocksGeneric is sumBlocks in Go.
+func sumBlocksGeneric(b []byte) uint64 {
+	var s, c uint64
+	for ; len(b) >= 64; b = b[64:] {
+		w := (*[64]byte)(b)
+		s, c = bits.Add64(s, binary.LittleEndian.Uint64(w[0:]), c)
+		s, c = bits.Add64(s, binary.LittleEndian.Uint64(w[8:]), c)
+		s, c = bits.Add64(s, binary.LittleEndian.Uint64(w[16:]), c)
+		s, c = bits.Add64(s, binary.LittleEndian.Uint64(w[24:]), c)
+		s, c = bits.Add64(s, binary.LittleEndian.Uint64(w[32:]), c)
+		s, c = bits.Add64(s, binary.LittleEndian.Uint64(w[40:]), c)
+		s, c = bits.Add64(s, binary.LittleEndian.Uint64(w[48:]), c)
+		s, c = bits.Add64(s, binary.LittleEndian.Uint64(w[56:]), c)
+	}
+	s, c = bits.Add64(s, 0, c)
+	s += c
+	return s>>32 + s&0xffffffff
 }
 
 // Fold reduces a sum to 16 bits with end-around carry. The checksum field is its

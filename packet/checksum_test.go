@@ -149,3 +149,17 @@ func BenchmarkSum1400(b *testing.B) {
 		Sum(p)
 	}
 }
+
+// TestSumBlocks compares the vector and the plain form of the sum over blocks.
+func TestSumBlocks(t *testing.T) {
+	r := rand.New(rand.NewPCG(3, 4))
+	for n := 64; n <= 4096; n += 64 {
+		b := make([]byte, n)
+		for i := range b {
+			b[i] = byte(r.Uint32() | r.Uint32()) // many ones: carries
+		}
+		if got, want := Fold(sumBlocks(b)), Fold(sumBlocksGeneric(b)); got != want {
+			t.Fatalf("%d bytes: sum %#x, generic %#x", n, got, want)
+		}
+	}
+}
