@@ -1,12 +1,10 @@
 package proxy
 
 import (
-	"encoding/binary"
 	"fmt"
 	"testing"
 	"time"
 
-	"github.com/braid-upf/braid/atsss/mptcp"
 	"github.com/braid-upf/braid/packet"
 )
 
@@ -78,25 +76,9 @@ func TestDataPathAllocates(t *testing.T) {
 	payload := make([]byte, 1368)
 	sent := int64(0)
 	got := testing.AllocsPerRun(1000, func() {
-		buf := h.pool.Get()
-		buf.SetLen(copy(buf.Room(), payload))
-		s := shape{
-			src: &h.srv, dst: &h.ue, srcPort: 80, dstPort: 40000, sn: h.srvISN + 1 + uint32(sent), ack: h.ueISN + 1,
-			flags: packet.ACK, window: 65535, ttl: 64, options: appendTS(h.options[:0], h.tsServer, h.tsUE),
-		}
-		s.write(buf, packet.Fold(packet.Sum(payload)))
-		h.down(buf)
+		h.down(h.fromServer(packet.ACK, sent, 0, payload))
 		sent += int64(len(payload))
-		buf = h.pool.Get()
-		o := appendTS(h.options[:0], h.tsServer, h.tsUE)
-		o = append(o, mptcp.Kind, 8, 0x20, 1)
-		o = binary.BigEndian.AppendUint32(o, uint32(h.idsnB)+1+uint32(sent))
-		s = shape{
-			src: &h.ue, dst: &h.srv, srcPort: 40000, dstPort: 80, sn: h.ueISN + 1, ack: h.srvISN + 1 + uint32(sent),
-			flags: packet.ACK, window: 65535, ttl: 64, options: o,
-		}
-		s.write(buf, 0)
-		h.up(0, buf)
+		h.up(0, h.fromUE(0, packet.ACK, 0, h.dss(nil, sent), sent+1, nil))
 		h.recycle()
 	})
 	if got != 0 {

@@ -175,14 +175,14 @@ func (p *Proxy) uplinkClosed(f *Subflow, g *segment) {
 	if g.flags&packet.RST == 0 {
 		option := mptcp.AppendFastClose(p.scratch[:0], c.peer)
 		p.withOption(f, option, 0)
-		opt := append(p.options[:0], option...)
-		h := &p.shape
-		*h = shape{
+		o := p.opt()
+		o.bytes(option)
+		h := shape{
 			src: &f.key.srv, dst: &f.key.ue, srcPort: f.key.srvPort, dstPort: f.key.uePort, v6: c.v6, ttl: defaultTTL,
-			sn: g.tcp.AckSN(), ack: g.tcp.SN() + uint32(len(g.payload)), flags: packet.RST | packet.ACK, options: opt,
+			sn: g.tcp.AckSN(), ack: g.tcp.SN() + uint32(len(g.payload)), flags: packet.RST | packet.ACK,
 		}
 		buf := p.pool.Get()
-		h.write(buf, 0)
+		h.write(buf, 0, o)
 		p.out.ToUE = append(p.out.ToUE, ToUE{Buf: buf, Session: f.session, Access: f.access, PDR: f.pdr})
 	}
 	p.pool.Put(g.buf)

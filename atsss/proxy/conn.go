@@ -77,6 +77,7 @@ type uplink struct {
 	next      int64      // after the highest position forwarded
 	acked     int64      // acknowledged by the server, FIN included
 	rightEdge int64      // the server's window
+	edgeSent  int64      // rightEdge that the UE was last shown
 	sacked    dsm.Ranges // SACKed by the server, above acked
 	fin       int64      // position of DATA_FIN; none
 	finSent   bool       // FIN was forwarded

@@ -127,9 +127,8 @@ func (h *harness) join() {
 	token, _ := h.keyB.Derive()
 	h.uePorts = append(h.uePorts, 40001)
 	h.isns = append(h.isns, [2]uint32{0x1000, 0})
-	opt := appendNegotiated([]byte{packet.OptMSS, 4, 5, 180}, true, true, h.tsUE, 0, true, 7)
-	opt = mptcp.AppendJoinSYN(opt, false, 2, token, 0xfc14f237)
-	h.up(1, h.build(shape{src: &h.ue, dst: &h.srv, srcPort: 40001, dstPort: 80, sn: 0x1000, flags: packet.SYN, window: 65535, options: opt}, nil))
+	opt := mptcp.AppendJoinSYN(negotiation(h.tsUE, 0), false, 2, token, 0xfc14f237)
+	h.up(1, h.build(shape{src: &h.ue, dst: &h.srv, srcPort: 40001, dstPort: 80, sn: 0x1000, flags: packet.SYN, window: 65535}, opt, nil))
 	if len(h.out.ToUE) != 1 {
 		h.t.Fatalf("join's SYN: %d packets back, want 1", len(h.out.ToUE))
 	}
@@ -352,7 +351,7 @@ func TestUnknownJoinIsRefused(t *testing.T) {
 	h.uePorts = append(h.uePorts, 40001)
 	h.isns = append(h.isns, [2]uint32{0x1000, 0})
 	opt := mptcp.AppendJoinSYN(nil, false, 2, 0xdeadbeef, 1)
-	h.up(1, h.build(shape{src: &h.ue, dst: &h.srv, srcPort: 40001, dstPort: 80, sn: 0x1000, flags: packet.SYN, window: 65535, options: opt}, nil))
+	h.up(1, h.build(shape{src: &h.ue, dst: &h.srv, srcPort: 40001, dstPort: 80, sn: 0x1000, flags: packet.SYN, window: 65535}, opt, nil))
 	h.want("ue1 RST ssn=0 ack=1 mp_tcprst")
 }
 

@@ -26,7 +26,7 @@ func (p *Proxy) downlinkData(c *Conn, g *segment) {
 	d := expand(c.down.next, g.tcp.SN()-c.srvISN-1)
 	n := int64(len(g.payload))
 	fin := g.flags&packet.FIN != 0
-	newEdge := c.up.rightEdge != c.edgeShown()
+	newEdge := c.up.rightEdge != c.up.edgeSent
 	quiet := n == 0 && !fin
 	probe := quiet && (d == c.down.next-1 || d == c.down.acked-1)
 	switch {
@@ -44,17 +44,6 @@ func (p *Proxy) downlinkData(c *Conn, g *segment) {
 	if acked && c.ended() {
 		p.finish(c)
 	}
-}
-
-// edgeShown is the server's right edge that the UE was last shown.
-func (c *Conn) edgeShown() int64 {
-	edge := int64(0)
-	for _, s := range c.subflows {
-		if s.live() {
-			edge = max(edge, s.edge)
-		}
-	}
-	return edge
 }
 
 // downlinkAck takes the server's acknowledgment and window. acked and sacked say what

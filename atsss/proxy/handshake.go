@@ -1,8 +1,6 @@
 package proxy
 
 import (
-	"encoding/binary"
-
 	"github.com/braid-upf/braid/atsss/mptcp"
 	"github.com/braid-upf/braid/atsss/steer"
 	"github.com/braid-upf/braid/packet"
@@ -19,8 +17,9 @@ const defaultMSS = 536
 const minMSS = 88
 
 // uplinkSYN takes a SYN. f is the subflow with its 4-tuple, nil if there is none.
-func (p *Proxy) uplinkSYN(s *Session, a steer.Access, r Rule, key flowKey, f *Subflow, g *segment) Verdict {
-	o := &g.opt.mp
+func (p *Proxy) uplinkSYN(s *Session, a steer.Access, r Rule, f *Subflow, g *segment) Verdict {
+	o, in := &g.opt.mp, g.in
+	key := flowKey{session: s.ID, uePort: in.SrcPort, srvPort: in.DstPort, ue: in.Src, srv: in.Dst}
 	if o.Present&mptcp.Join != 0 && o.JoinLen == 12 {
 		p.uplinkJoin(s, a, r, key, f, g)
 		return Taken
@@ -127,8 +126,7 @@ func (p *Proxy) forwardSYN(c *Conn, g *segment) {
 
 // stripSYN sends a SYN on to the server without its MPTCP options; its payload stays.
 func (p *Proxy) stripSYN(g *segment) {
-	opt := p.handshakeOptions(g, g.opt.mss)
-	p.rewrite(g, opt, len(g.payload))
+	p.rewrite(g, p.handshakeOptions(g, g.mssOr(defaultMSS)), len(g.payload))
 	p.out.ToN6 = append(p.out.ToN6, g.buf)
 }
 
@@ -151,43 +149,44 @@ func (s *Session) mss(v6 bool) uint16 {
 	return s.MTU - 40
 }
 
-// handshakeOptions are the options of a SYN or SYN/ACK that we pass on, in the order
-// that Linux writes them, with the given MSS.
-func (p *Proxy) handshakeOptions(g *segment, mss uint16) []byte {
-	opt := append(p.options[:0], packet.OptMSS, 4)
-	opt = binary.BigEndian.AppendUint16(opt, mss)
-	return appendNegotiated(opt, g.opt.sackPermitted, g.opt.hasTS, g.opt.tsval, g.opt.tsecr, g.opt.hasScale, g.opt.scale)
+// handshakeOptions are the options of a SYN or SYN/ACK that we pass on, with the given
+// MSS.
+func (p *Proxy) handshakeOptions(g *segment, mss uint16) *options {
+	o := p.opt()
+	o.negotiation(mss, g.opt.sackPermitted, g.opt.hasTS, g.opt.tsval, g.opt.tsecr, g.opt.hasScale, g.opt.scale)
+	return o
 }
 
-func appendNegotiated(opt []byte, sack, ts bool, tsval, tsecr uint32, hasScale bool, scale uint8) []byte {
+// negotiation appends the options of a SYN or SYN/ACK in the order that Linux writes
+// them, at most 20 bytes.
+func (o *options) negotiation(mss uint16, sack, ts bool, tsval, tsecr uint32, hasScale bool, scale uint8) {
+	o.add(packet.OptMSS<<24 | 4<<16 | uint32(mss))
 	switch {
 	case sack && ts:
-		opt = append(opt, packet.OptSACKPermitted, 2, packet.OptTimestamps, 10)
-		opt = binary.BigEndian.AppendUint32(opt, tsval)
-		opt = binary.BigEndian.AppendUint32(opt, tsecr)
+		o.add(packet.OptSACKPermitted<<24 | 2<<16 | packet.OptTimestamps<<8 | 10)
+		o.add(tsval)
+		o.add(tsecr)
 	case sack:
-		opt = append(opt, packet.OptNOP, packet.OptNOP, packet.OptSACKPermitted, 2)
+		o.add(packet.OptNOP<<24 | packet.OptNOP<<16 | packet.OptSACKPermitted<<8 | 2)
 	case ts:
-		opt = appendTS(opt, tsval, tsecr)
+		o.timestamps(tsval, tsecr)
 	}
 	if hasScale {
-		opt = append(opt, packet.OptNOP, packet.OptWindowScale, 3, scale)
+		o.add(packet.OptNOP<<24 | packet.OptWindowScale<<16 | 3<<8 | uint32(scale))
 	}
-	return opt
 }
 
-// rewrite gives the packet g new options, the first n bytes of its payload, and no ECN
+// rewrite gives the packet g options o, the first n bytes of its payload, and no ECN
 // negotiation; everything else of its header stays.
-func (p *Proxy) rewrite(g *segment, opt []byte, n int) {
+func (p *Proxy) rewrite(g *segment, o *options, n int) {
 	t, in := g.tcp, g.in
-	h := &p.shape
-	*h = shape{
+	h := shape{
 		src: &in.Src, dst: &in.Dst, srcPort: t.SrcPort(), dstPort: t.DstPort(), v6: in.Version == 6,
 		tos: in.TOS &^ ecnMask, ttl: g.ttl(), sn: t.SN(), ack: t.AckSN(),
-		flags: g.flags &^ (packet.ECE | packet.CWR), window: t.Window(), options: opt,
+		flags: g.flags &^ (packet.ECE | packet.CWR), window: t.Window(),
 	}
 	sum := g.keepPayload(n)
-	h.write(g.buf, sum)
+	h.write(g.buf, sum, o)
 }
 
 // downlinkHandshake takes a packet of the server before the third ACK.
@@ -207,19 +206,19 @@ func (p *Proxy) downlinkHandshake(c *Conn, g *segment) Verdict {
 			p.discard(g.buf, &p.count.DropOutOfRange)
 			return Taken
 		}
-		opt := p.handshakeOptions(g, min(g.mssOr(defaultMSS), c.session.mss(c.v6)))
+		o := p.handshakeOptions(g, min(g.mssOr(defaultMSS), c.session.mss(c.v6)))
 		flags := uint8(mptcp.FlagHMACSHA256)
 		if c.checksum {
 			flags |= mptcp.FlagChecksum
 		}
-		opt = mptcp.AppendCapableSYNACK(opt, flags, c.local.Key)
+		o.bytes(mptcp.AppendCapableSYNACK(p.scratch[:0], flags, c.local.Key))
 		if f.path.waiting == 0 {
 			f.path.waiting = p.now
 			f.path.time(1, p.now)
 		} else {
 			f.path.untime()
 		}
-		p.rewrite(g, opt, 0) // a payload here would end MPTCP at the UE
+		p.rewrite(g, o, 0) // a payload here would end MPTCP at the UE
 		p.out.ToUE = append(p.out.ToUE, ToUE{Buf: g.buf, Session: f.session, Access: f.access, PDR: f.pdr})
 		return Taken
 	case c.state == stateSYN:

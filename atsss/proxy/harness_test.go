@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"encoding/binary"
 	"math/rand/v2"
 	"testing"
 
@@ -30,6 +31,7 @@ type harness struct {
 	isns           [][2]uint32 // UE's, ours; by subflow
 	scratch        [40]byte
 	options        [80]byte
+	words          options
 }
 
 func newHarness(t testing.TB) *harness {
@@ -51,12 +53,14 @@ func newHarness(t testing.TB) *harness {
 	return h
 }
 
-// build makes a TCP packet in a buffer.
-func (h *harness) build(s shape, payload []byte) *packet.Buffer {
+// build makes a TCP packet with the given options in a buffer.
+func (h *harness) build(s shape, opt, payload []byte) *packet.Buffer {
 	buf := h.pool.Get()
 	buf.SetLen(copy(buf.Room(), payload))
 	s.ttl = 64
-	s.write(buf, packet.Fold(packet.Sum(payload)))
+	h.words.n = 0
+	h.words.bytes(opt)
+	s.write(buf, packet.Fold(packet.Sum(payload)), &h.words)
 	buf.Checksum = packet.ChecksumUnknown
 	return buf
 }
@@ -64,25 +68,26 @@ func (h *harness) build(s shape, payload []byte) *packet.Buffer {
 func (h *harness) fromServer(flags uint8, d, ackU int64, payload []byte) *packet.Buffer {
 	return h.build(shape{
 		src: &h.srv, dst: &h.ue, srcPort: 80, dstPort: h.uePorts[0], sn: h.srvISN + 1 + uint32(d),
-		ack: h.ueISN + 1 + uint32(ackU), flags: flags, window: 65535, options: appendTS(h.options[:0], h.tsServer, h.tsUE),
-	}, payload)
+		ack: h.ueISN + 1 + uint32(ackU), flags: flags, window: 65535,
+	}, appendTS(h.options[:0], h.tsServer, h.tsUE), payload)
 }
 
 func (h *harness) fromServerSACK(ackU, from, to int64) *packet.Buffer {
-	opt := appendTS(h.options[:0], h.tsServer, h.tsUE)
-	opt = appendSACK(opt, []dsm.Range{{From: from, To: to}}, func(u int64) uint32 { return h.ueISN + 1 + uint32(u) })
+	var o options
+	o.timestamps(h.tsServer, h.tsUE)
+	o.sack([]dsm.Range{{From: from, To: to}}, h.ueISN+1)
 	return h.build(shape{
 		src: &h.srv, dst: &h.ue, srcPort: 80, dstPort: h.uePorts[0], sn: h.srvISN + 1,
-		ack: h.ueISN + 1 + uint32(ackU), flags: packet.ACK, window: 65535, options: opt,
-	}, nil)
+		ack: h.ueISN + 1 + uint32(ackU), flags: packet.ACK, window: 65535,
+	}, wordBytes(&o), nil)
 }
 
 func (h *harness) fromUE(sub int, flags uint8, ssn int64, option []byte, ackSSN int64, payload []byte) *packet.Buffer {
 	opt := mptcp.Pad(append(appendTS(h.options[:0], h.tsUE, h.tsServer), option...), 0)
 	return h.build(shape{
 		src: &h.ue, dst: &h.srv, srcPort: h.uePorts[sub], dstPort: 80, sn: h.isns[sub][0] + 1 + uint32(ssn),
-		ack: h.isns[sub][1] + uint32(ackSSN), flags: flags, window: 65535, options: opt,
-	}, payload)
+		ack: h.isns[sub][1] + uint32(ackSSN), flags: flags, window: 65535,
+	}, opt, payload)
 }
 
 // dss is a DSS with the DATA_ACK of d and, if m is not nil, its mapping.
@@ -131,19 +136,16 @@ func (h *harness) recycle() {
 
 // connectSYN and connectSYNACK begin a connection with window scaling 7.
 func (h *harness) connectSYN() {
-	opt := appendNegotiated([]byte{packet.OptMSS, 4, 5, 180}, true, true, h.tsUE, 0, true, 7)
 	h.up(0, h.build(shape{
 		src: &h.ue, dst: &h.srv, srcPort: 40000, dstPort: 80, sn: h.ueISN, flags: packet.SYN, window: 65535,
-		options: mptcp.AppendCapableSYN(opt, mptcp.FlagHMACSHA256),
-	}, nil))
+	}, mptcp.AppendCapableSYN(negotiation(h.tsUE, 0), mptcp.FlagHMACSHA256), nil))
 }
 
 func (h *harness) connectSYNACK() {
-	opt := appendNegotiated([]byte{packet.OptMSS, 4, 5, 180}, true, true, h.tsServer, h.tsUE, true, 7)
 	h.down(h.build(shape{
 		src: &h.srv, dst: &h.ue, srcPort: 80, dstPort: 40000, sn: h.srvISN, ack: h.ueISN + 1,
-		flags: packet.SYN | packet.ACK, window: 65535, options: opt,
-	}, nil))
+		flags: packet.SYN | packet.ACK, window: 65535,
+	}, negotiation(h.tsServer, h.tsUE), nil))
 }
 
 // connect runs the handshake, after which the UE has sent a first DSS.
@@ -158,4 +160,25 @@ func (h *harness) connect() {
 	h.up(0, h.fromUE(0, packet.ACK, 0, mptcp.AppendCapableACK(nil, mptcp.FlagHMACSHA256, h.keyA, h.keyB), 1, nil))
 	h.up(0, h.fromUE(0, packet.ACK, 0, h.dss(nil, 0), 1, nil))
 	h.recycle()
+}
+
+// wordBytes gives options as bytes.
+func wordBytes(o *options) (b []byte) {
+	for _, w := range o.word[:o.n] {
+		b = binary.BigEndian.AppendUint32(b, w)
+	}
+	return b
+}
+
+// negotiation is what both ends of the tests offer: MSS 1460, SACK, timestamps, scale 7.
+func negotiation(tsval, tsecr uint32) []byte {
+	var o options
+	o.negotiation(1460, true, true, tsval, tsecr, true, 7)
+	return wordBytes(&o)
+}
+
+func appendTS(b []byte, tsval, tsecr uint32) []byte {
+	b = append(b, packet.OptNOP, packet.OptNOP, packet.OptTimestamps, 10)
+	b = binary.BigEndian.AppendUint32(b, tsval)
+	return binary.BigEndian.AppendUint32(b, tsecr)
 }

@@ -2,7 +2,6 @@ package proxy
 
 import (
 	"crypto/hmac"
-	"encoding/binary"
 
 	"github.com/braid-upf/braid/atsss/dsm"
 	"github.com/braid-upf/braid/atsss/mptcp"
@@ -49,32 +48,31 @@ func (p *Proxy) uplinkJoin(s *Session, a steer.Access, r Rule, key flowKey, f *S
 func (p *Proxy) joinSYNACK(f *Subflow, g *segment) {
 	c := f.conn
 	mac := mptcp.JoinHMAC(c.local.Key, c.peer, f.ourNonce, f.ueNonce)
-	opt := append(p.options[:0], packet.OptMSS, 4)
-	opt = binary.BigEndian.AppendUint16(opt, min(c.srvMSS, f.session.mss(c.v6)))
-	opt = appendNegotiated(opt, c.sackPermitted, c.timestamps, c.down.tsval, g.opt.tsval, c.scaled, c.srvScale)
-	opt = mptcp.AppendJoinSYNACK(opt, f.backup, f.addrID, &mac, f.ourNonce)
+	o := p.opt()
+	o.negotiation(min(c.srvMSS, f.session.mss(c.v6)), c.sackPermitted, c.timestamps, c.down.tsval, g.opt.tsval, c.scaled, c.srvScale)
+	o.bytes(mptcp.AppendJoinSYNACK(p.scratch[:0], f.backup, f.addrID, &mac, f.ourNonce))
 	g.buf.Reset()
-	h := &p.shape
-	*h = shape{
+	h := shape{
 		src: &f.key.srv, dst: &f.key.ue, srcPort: f.key.srvPort, dstPort: f.key.uePort,
 		v6: c.v6, ttl: defaultTTL, sn: f.ourISN, ack: f.ueISN + 1,
-		flags: packet.SYN | packet.ACK, window: field(c.up.rightEdge-c.up.acked, 0), options: opt,
+		flags: packet.SYN | packet.ACK, window: field(c.up.rightEdge-c.up.acked, 0),
 	}
-	h.write(g.buf, 0)
+	h.write(g.buf, 0, o)
 	p.out.ToUE = append(p.out.ToUE, ToUE{Buf: g.buf, Session: f.session, Access: f.access, PDR: f.pdr})
 }
 
 // refuseJoin answers the join's SYN g with a reset that says why (RFC 8684 §3.6).
 func (p *Proxy) refuseJoin(s *Session, a steer.Access, r Rule, g *segment, reason uint8) {
 	p.count.JoinRefused++
-	h := &p.shape
-	*h = shape{
+	h := shape{
 		src: &g.in.Dst, dst: &g.in.Src, srcPort: g.in.DstPort, dstPort: g.in.SrcPort,
 		v6: g.in.Version == 6, ttl: defaultTTL, ack: g.tcp.SN() + 1,
-		flags: packet.RST | packet.ACK, options: mptcp.AppendTCPRST(p.options[:0], reason),
+		flags: packet.RST | packet.ACK,
 	}
+	o := p.opt()
+	o.bytes(mptcp.AppendTCPRST(p.scratch[:0], reason))
 	g.buf.Reset()
-	h.write(g.buf, 0)
+	h.write(g.buf, 0, o)
 	p.out.ToUE = append(p.out.ToUE, ToUE{Buf: g.buf, Session: s, Access: a, PDR: r.PDR})
 }
 

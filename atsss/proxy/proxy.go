@@ -23,9 +23,7 @@ type Proxy struct {
 	now     Time
 	out     *Out
 	seg     segment
-	shape   shape
-	dss     mptcp.Options
-	options [64]byte // of the packet being written
+	options options  // of the packet being written
 	scratch [40]byte // of one MPTCP option on its way there
 	blocks  []dsm.Range
 	sackSet dsm.Ranges
@@ -58,8 +56,7 @@ func (p *Proxy) Idle() bool { return p.timers.n == 0 && p.keys.Full() }
 func (p *Proxy) Uplink(now Time, s *Session, a steer.Access, r Rule, buf *packet.Buffer, in *packet.Info, out *Out) Verdict {
 	p.now, p.out = now, out
 	g := &p.seg
-	key := flowKey{session: s.ID, uePort: in.SrcPort, srvPort: in.DstPort, ue: in.Src, srv: in.Dst}
-	f := p.flow(key)
+	f := p.flow(s, &in.Src, &in.Dst, in.SrcPort, in.DstPort)
 	if f == nil && (r.Policy == nil || r.Policy.Functionality != steer.MPTCP || !isSYN(buf, in)) {
 		p.Heard(now, s, a)
 		return NotProxied
@@ -70,7 +67,7 @@ func (p *Proxy) Uplink(now Time, s *Session, a steer.Access, r Rule, buf *packet
 	}
 	p.Heard(now, s, a)
 	if g.flags&(packet.SYN|packet.ACK) == packet.SYN {
-		return p.uplinkSYN(s, a, r, key, f, g)
+		return p.uplinkSYN(s, a, r, f, g)
 	}
 	f.pdr = r.PDR
 	if f.access != a {
@@ -83,11 +80,12 @@ func (p *Proxy) Uplink(now Time, s *Session, a steer.Access, r Rule, buf *packet
 
 // flow is the subflow with the given 4-tuple, nil if there is none. Packets come in
 // trains: the last one found is looked at first.
-func (p *Proxy) flow(key flowKey) *Subflow {
-	if f := p.lastFlow; f != nil && f.key == key {
+func (p *Proxy) flow(s *Session, ue, srv *packet.Addr, uePort, srvPort uint16) *Subflow {
+	if f := p.lastFlow; f != nil && f.key.uePort == uePort && f.key.srvPort == srvPort && f.session == s &&
+		f.key.ue == *ue && f.key.srv == *srv {
 		return f
 	}
-	f := p.flows[key]
+	f := p.flows[flowKey{session: s.ID, uePort: uePort, srvPort: srvPort, ue: *ue, srv: *srv}]
 	if f != nil {
 		p.lastFlow = f
 	}
@@ -111,7 +109,7 @@ func isSYN(buf *packet.Buffer, in *packet.Info) bool {
 // Downlink takes a TCP packet from N6 for a UE address of session s; buf and in as
 // for Uplink; r is the rule of the PDR that it matches.
 func (p *Proxy) Downlink(now Time, s *Session, r Rule, buf *packet.Buffer, in *packet.Info, out *Out) Verdict {
-	f := p.flow(flowKey{session: s.ID, uePort: in.DstPort, srvPort: in.SrcPort, ue: in.Dst, srv: in.Src})
+	f := p.flow(s, &in.Dst, &in.Src, in.DstPort, in.SrcPort)
 	if f == nil || f.index != 0 {
 		return NotProxied
 	}

@@ -3,6 +3,7 @@ package proxy
 import (
 	"encoding/binary"
 
+	"github.com/braid-upf/braid/atsss/dsm"
 	"github.com/braid-upf/braid/atsss/mptcp"
 	"github.com/braid-upf/braid/packet"
 )
@@ -131,13 +132,90 @@ type shape struct {
 	sn, ack          uint32
 	flags            uint8
 	window           uint16
-	options          []byte // a multiple of 4 bytes, at most 40
 }
 
-// write puts IP and TCP headers of shape h in front of the payload that buf holds;
-// paySum is the payload's folded sum.
-func (h *shape) write(buf *packet.Buffer, paySum uint16) {
-	tcpLen := packet.TCPHeaderLen + len(h.options)
+// options are the TCP options of a segment being written, as 32-bit words: what the
+// header is made of, so that it is stored and summed without being read again.
+type options struct {
+	word [10]uint32
+	n    int
+}
+
+// add appends one word.
+func (o *options) add(w uint32) {
+	o.word[o.n] = w
+	o.n++
+}
+
+// len is the length in bytes.
+func (o *options) len() int { return 4 * o.n }
+
+// bytes appends whole options given as bytes, padded with NOPs.
+func (o *options) bytes(b []byte) {
+	for ; len(b) >= 4; b = b[4:] {
+		o.add(binary.BigEndian.Uint32(b))
+	}
+	if len(b) > 0 {
+		w := [4]byte{packet.OptNOP, packet.OptNOP, packet.OptNOP, packet.OptNOP}
+		copy(w[:], b)
+		o.add(binary.BigEndian.Uint32(w[:]))
+	}
+}
+
+// timestamps appends a timestamps option after two NOPs, 12 bytes.
+func (o *options) timestamps(tsval, tsecr uint32) {
+	o.add(packet.OptNOP<<24 | packet.OptNOP<<16 | packet.OptTimestamps<<8 | 10)
+	o.add(tsval)
+	o.add(tsecr)
+}
+
+// sack appends a SACK option after two NOPs with the SN of each range.
+func (o *options) sack(ranges []dsm.Range, origin uint32) {
+	o.add(packet.OptNOP<<24 | packet.OptNOP<<16 | packet.OptSACK<<8 | uint32(2+8*len(ranges)))
+	for _, r := range ranges {
+		o.add(origin + uint32(r.From))
+		o.add(origin + uint32(r.To))
+	}
+}
+
+// dataAck appends a DSS with a 32-bit DATA_ACK alone, 8 bytes.
+func (o *options) dataAck(ack uint32) {
+	o.add(dssWord(8, dssDataAck))
+	o.add(ack)
+}
+
+// mapping appends a DSS with 32-bit DATA_ACK and DSN, 20 bytes: with the checksum, or
+// two NOPs in its place.
+func (o *options) mapping(ack uint32, dsn mptcp.DSN, ssn mptcp.SSN, n uint16, fin, checksum bool, paySum uint16) {
+	flags := uint32(dssDataAck | dssMapping)
+	if fin {
+		flags |= dssDataFIN
+	}
+	length, last := uint32(18), uint32(packet.OptNOP<<8|packet.OptNOP)
+	if checksum {
+		length, last = 20, uint32(mptcp.DSSChecksum(dsn, ssn, n, paySum))
+	}
+	o.add(dssWord(length, flags))
+	o.add(ack)
+	o.add(uint32(dsn))
+	o.add(uint32(ssn))
+	o.add(uint32(n)<<16 | last)
+}
+
+// Flags of a DSS (RFC 8684 §3.3).
+const (
+	dssDataAck = 0x01
+	dssMapping = 0x04
+	dssDataFIN = 0x10
+)
+
+// dssWord is the first word of a DSS.
+func dssWord(length, flags uint32) uint32 { return mptcp.Kind<<24 | length<<16 | 2<<12 | flags }
+
+// write puts IP and TCP headers of shape h with options o in front of the payload that
+// buf holds; paySum is the payload's folded sum.
+func (h *shape) write(buf *packet.Buffer, paySum uint16, o *options) {
+	tcpLen := packet.TCPHeaderLen + o.len()
 	segLen := tcpLen + buf.Len()
 	ipLen := 20
 	if h.v6 {
@@ -146,16 +224,19 @@ func (h *shape) write(buf *packet.Buffer, paySum uint16) {
 	b := buf.Prepend(ipLen + tcpLen)
 	packet.PutIPHeader(b, h.v6, h.src, h.dst, packet.ProtoTCP, h.tos, h.ttl, ipLen+segLen)
 	t := b[ipLen:]
-	packet.PutTCPHeader(t, h.srcPort, h.dstPort, h.sn, h.ack, tcpLen, h.flags, h.window)
-	copy(t[packet.TCPHeaderLen:], h.options)
-	sum := packet.PseudoSum(h.src, h.dst, packet.ProtoTCP, segLen) + packet.Sum(t) + uint64(paySum)
-	binary.BigEndian.PutUint16(t[16:], ^packet.Fold(sum))
+	ports := uint32(h.srcPort)<<16 | uint32(h.dstPort)
+	control := uint32(tcpLen/4)<<28 | uint32(h.flags)<<16 | uint32(h.window)
+	sum := packet.PseudoSum(h.src, h.dst, packet.ProtoTCP, segLen) + uint64(paySum) +
+		uint64(ports) + uint64(h.sn) + uint64(h.ack) + uint64(control)
+	for i, w := range o.word[:o.n] {
+		binary.BigEndian.PutUint32(t[packet.TCPHeaderLen+4*i:], w)
+		sum += uint64(w)
+	}
+	t = t[:packet.TCPHeaderLen]
+	binary.BigEndian.PutUint32(t[0:], ports)
+	binary.BigEndian.PutUint32(t[4:], h.sn)
+	binary.BigEndian.PutUint32(t[8:], h.ack)
+	binary.BigEndian.PutUint32(t[12:], control)
+	binary.BigEndian.PutUint32(t[16:], uint32(^packet.Fold(sum))<<16)
 	buf.Checksum, buf.SegmentSize = packet.ChecksumVerified, 0
-}
-
-// appendTS appends a timestamps option after two NOPs, 12 bytes.
-func appendTS(b []byte, tsval, tsecr uint32) []byte {
-	b = append(b, packet.OptNOP, packet.OptNOP, packet.OptTimestamps, 10)
-	b = binary.BigEndian.AppendUint32(b, tsval)
-	return binary.BigEndian.AppendUint32(b, tsecr)
 }
