@@ -476,7 +476,7 @@ func (f *fixture) capture() {
 	}
 	for _, role := range []string{lab.UE, lab.DN} {
 		path := filepath.Join(dir, strings.ReplaceAll(f.Name(), "/", "-")+"-"+role+".pcap")
-		cmd := f.lab.Command(context.Background(), role, "tcpdump", "-i", "any", "-s", "160", "-B", "16384", "-U", "-w", path)
+		cmd := f.lab.Command(context.Background(), role, "tcpdump", "--immediate-mode", "-i", "any", "-s", "160", "-B", "16384", "-U", "-w", path)
 		f.check(cmd.Start())
 		f.await("tcpdump", eventTime, func() bool { st, err := os.Stat(path); return err == nil && st.Size() > 0 })
 		f.Cleanup(func() {
