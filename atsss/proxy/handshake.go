@@ -108,7 +108,6 @@ func (p *Proxy) addSubflow(c *Conn, s *Session, a steer.Access, r Rule, key flow
 		ueISN: g.tcp.SN(), scale: g.opt.scale, ueTSval: g.opt.tsval, tsvalTime: p.now,
 		next: 1, acked: 1, rcvNext: 1, fin: none, ackSent: 1,
 	}
-	f.path.init()
 	c.subflows = append(c.subflows, f)
 	p.flows[key] = f
 	if s != c.session {

@@ -11,8 +11,8 @@ const (
 	// initialRTO stands for a subflow's retransmission time until its RTT is known
 	// (RFC 6298 §2 says 1 s for a sender; here it only delays a probe).
 	initialRTO = 200 * millisecond
-	// minRTO is the least time without an answer before a path is asked: longer than
-	// a common delayed ACK (40 ms in Linux) would cost a switch, shorter ones a probe.
+	// minRTO is the least time without an answer before a path is asked: a common
+	// delayed ACK (40 ms in Linux) is not worth a probe.
 	minRTO = 40 * millisecond
 	// probeInterval is how often a silent access is asked whether it answers again,
 	// and a probe of either end is passed on.
@@ -53,8 +53,6 @@ type path struct {
 
 	sentBytes, retransBytes uint64
 }
-
-func (t *path) init() { *t = path{} }
 
 // patience is the time after which an answer is worth asking for.
 func (t *path) patience() Time {
