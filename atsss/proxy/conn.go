@@ -31,7 +31,7 @@ type flowKey struct {
 	ue, srv         packet.Addr
 }
 
-// Conn is a proxied connection. Its methods for the caller are in status.go.
+// Conn is a proxied connection.
 type Conn struct {
 	proxy   *Proxy
 	session *Session
