@@ -172,10 +172,11 @@ func (p *Proxy) solicit(s *Subflow) {
 }
 
 // withOption sends a pure ACK on s with one MPTCP option beside the DATA_ACK if both
-// fit, or alone.
+// fit, or alone. A reset has no DATA_ACK but on a join that waits for its fourth ACK:
+// there the UE would answer it with one of its own.
 func (p *Proxy) withOption(s *Subflow, option []byte, flags uint8) {
 	o := p.optUE(s, s.ueTSval)
-	if flags&packet.RST == 0 && o.len()+8+(len(option)+3)&^3 <= 40 {
+	if (flags&packet.RST == 0 || s.state == subflowJoining) && o.len()+8+(len(option)+3)&^3 <= 40 {
 		o.dataAck(s.conn.dataAck32())
 	}
 	o.bytes(option)
