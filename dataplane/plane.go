@@ -73,7 +73,7 @@ type Config struct {
 	N3MTU int
 
 	Buffers    int // packet buffers a worker starts with; 0 = 4096
-	MaxPacket  int // longest packet that a buffer holds, in bytes; 0 = packet.MaxPacket
+	MaxPacket  int // longest packet that a buffer holds, in bytes; 0 = enough for N3MTU
 	Keys       int // MPTCP keys that a worker keeps ready; 0 = 1024
 	EventQueue int // events that Events holds before they are lost; 0 = 1024
 }
@@ -168,7 +168,7 @@ func (p *Plane) newWorker(i int, cfg *Config) (*worker, error) {
 		return nil, fmt.Errorf("random seed: %w", err)
 	}
 	random := rand.NewChaCha8(seed).Uint64
-	pool := packet.NewPool(or(cfg.Buffers, 4096), cfg.MaxPacket)
+	pool := packet.NewPool(or(cfg.Buffers, 4096), or(cfg.MaxPacket, max(packet.MaxPacket, p.mtu)))
 	// A join's token names the worker of its connection.
 	owns := func(token uint32) bool { return p.home(SlotOf(token)) == i }
 	return &worker{

@@ -38,6 +38,13 @@ func (h *harness) segment(b *packet.Buffer) (g segment) {
 	if r := g.read(b, &h.info); r != packet.OK {
 		h.t.Fatalf("sent segment does not parse: %v", r)
 	}
+	return g
+}
+
+// segmentUE is segment for a packet towards the UE, which fits the MTU.
+func (h *harness) segmentUE(b *packet.Buffer) segment {
+	h.t.Helper()
+	g := h.segment(b)
 	if h.info.End > int(h.session.MTU) {
 		h.t.Errorf("sent a packet of %d bytes, MTU %d", h.info.End, h.session.MTU)
 	}
@@ -85,7 +92,7 @@ func (h *harness) describeN6(b *packet.Buffer) string {
 }
 
 func (h *harness) describeUE(x ToUE) string {
-	g := h.segment(x.Buf)
+	g := h.segmentUE(x.Buf)
 	sub := 0
 	for sub < len(h.uePorts)-1 && h.uePorts[sub] != g.in.DstPort {
 		sub++

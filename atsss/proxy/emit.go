@@ -24,7 +24,8 @@ func (p *Proxy) toServer(c *Conn, buf *packet.Buffer, paySum uint16, u int64, fl
 		o.timestamps(c.up.tsval, c.up.tsecr)
 	}
 	if c.sackPermitted {
-		if blocks := p.serverSACK(c, sackSpace(o.len())); len(blocks) > 0 {
+		room := (int(c.srvMSS) - buf.Len() - o.len() - 4) / 8 // the MSS counts options (RFC 9293 §3.7.1)
+		if blocks := p.serverSACK(c, min(room, sackSpace(o.len()))); len(blocks) > 0 {
 			o.sack(blocks, c.srvAckSN(0))
 		}
 	}
