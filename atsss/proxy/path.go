@@ -177,7 +177,7 @@ func (c *Conn) anyLive() bool {
 func (c *Conn) available() steer.Set {
 	var set steer.Set
 	for a, s := range c.usable {
-		if s != nil && !s.session.access[a].silent && !c.proxy.suspect(s) {
+		if s != nil && !s.session.access[a].silent && (s.path.probed == 0 || !c.proxy.suspect(s)) {
 			set |= 1 << a
 		}
 	}

@@ -79,6 +79,11 @@ func (g *segment) ttl() uint8 {
 func (o *tcpOptions) parse(b []byte) bool {
 	o.mss, o.hasScale, o.sackPermitted, o.hasTS, o.sacks = 0, false, false, false, 0
 	o.mp.Present = 0
+	if len(b) == 12 && binary.BigEndian.Uint32(b) == tsWord { // nearly every packet of a server
+		o.hasTS = true
+		o.tsval, o.tsecr = binary.BigEndian.Uint32(b[4:]), binary.BigEndian.Uint32(b[8:])
+		return true
+	}
 	for len(b) > 0 {
 		switch b[0] {
 		case packet.OptEnd:
@@ -164,10 +169,13 @@ func (o *options) bytes(b []byte) {
 
 // timestamps appends a timestamps option after two NOPs, 12 bytes.
 func (o *options) timestamps(tsval, tsecr uint32) {
-	o.add(packet.OptNOP<<24 | packet.OptNOP<<16 | packet.OptTimestamps<<8 | 10)
+	o.add(tsWord)
 	o.add(tsval)
 	o.add(tsecr)
 }
+
+// tsWord is the first word of a timestamps option behind two NOPs (RFC 7323 appendix A).
+const tsWord = packet.OptNOP<<24 | packet.OptNOP<<16 | packet.OptTimestamps<<8 | 10
 
 // sack appends a SACK option after two NOPs with the SN of each range.
 func (o *options) sack(ranges []dsm.Range, origin uint32) {
