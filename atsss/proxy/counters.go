@@ -31,6 +31,7 @@ type Counters struct {
 	DropBadACK      uint64 // acknowledges what was not sent
 	DropOutOfRange  uint64 // SN, DSN or RST outside the window
 	DropNoSubflow   uint64 // no subflow is left to send on
+	DropScattered   uint64 // uplink data with more holes than maxRuns
 	CutAtWindow     uint64 // bytes of the UE beyond the server's window
 }
 
@@ -65,5 +66,6 @@ func (c *Counters) Each(f func(name string, v uint64)) {
 	f("drop_bad_ack", c.DropBadACK)
 	f("drop_out_of_range", c.DropOutOfRange)
 	f("drop_no_subflow", c.DropNoSubflow)
+	f("drop_scattered", c.DropScattered)
 	f("cut_at_window_bytes", c.CutAtWindow)
 }

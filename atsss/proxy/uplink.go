@@ -10,6 +10,11 @@ import (
 // taken for garbage; no window is larger.
 const maxAhead = 1 << 30
 
+// maxRuns bounds the pieces of uplink data that a subflow may have waiting for the
+// server: a UE that leaves more holes than any loss does is not served, since each
+// costs every later packet time.
+const maxRuns = 4096
+
 // uplinkData takes a packet of the UE on an established connection.
 func (p *Proxy) uplinkData(f *Subflow, g *segment) {
 	c, o := f.conn, &g.opt.mp
@@ -244,6 +249,10 @@ func (p *Proxy) uplinkPayload(f *Subflow, g *segment, ssn int64) (used bool) {
 	}
 	if d := u - c.up.rightEdge; d > maxAhead || u < c.up.acked-maxAhead {
 		p.discard(g.buf, &p.count.DropOutOfRange)
+		return true
+	}
+	if f.up.Len() >= maxRuns {
+		p.discard(g.buf, &p.count.DropScattered)
 		return true
 	}
 	if ssn+n <= f.rcvNext || u+n <= c.up.acked && (n > 1 || c.ended()) {
