@@ -251,7 +251,7 @@ func (p *Proxy) uplinkPayload(f *Subflow, g *segment, ssn int64) (used bool) {
 		p.discard(g.buf, &p.count.DropOutOfRange)
 		return true
 	}
-	if f.up.Len() >= maxRuns {
+	if f.up.Len() >= maxRuns && ssn > f.up.Get(0).At {
 		p.discard(g.buf, &p.count.DropScattered)
 		return true
 	}
