@@ -366,3 +366,19 @@ func tokenOf(k mptcp.Key) uint32 {
 	t, _ := k.Derive()
 	return t
 }
+
+func TestLateSYN(t *testing.T) {
+	h := newHarness(t)
+	h.connect()
+	h.join()
+	h.connectSYN() // a copy that the network held back
+	h.want("ue0 ssn=1 ack=1 dack=0")
+	h.serverData(0, 100)
+	h.want("ue0 ssn=1+100 ack=1 dack=0 map=0@1+100")
+	h.up(0, h.fromUE(0, packet.RST|packet.ACK, 0, nil, 1, nil)) // subflow 0 is gone, the connection is not
+	h.want()
+	h.connectSYN()
+	h.want()
+	h.serverData(100, 100)
+	h.want("ue1 ssn=2+100 ack=1 dack=0 map=100@2+100")
+}

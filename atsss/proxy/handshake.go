@@ -24,19 +24,8 @@ func (p *Proxy) uplinkSYN(s *Session, a steer.Access, r Rule, f *Subflow, g *seg
 		p.uplinkJoin(s, a, r, key, f, g)
 		return Taken
 	}
-	if f != nil {
-		if f.index == 0 && g.tcp.SN() == f.ueISN && f.conn.state <= stateSYNACK {
-			if o.Present&mptcp.Capable == 0 { // the UE gives MPTCP up
-				p.relay(f.conn)
-			}
-			p.forwardSYN(f.conn, g)
-			return Taken
-		}
-		if f.conn.state == stateEstablished && f.index != 0 {
-			p.discard(g.buf, &p.count.DropStale)
-			return Taken
-		}
-		p.forget(f.conn) // the 4-tuple begins a new connection
+	if f != nil && p.repeatedSYN(f, g) {
+		return Taken
 	}
 	if o.Present&mptcp.Capable == 0 {
 		return NotProxied
@@ -61,6 +50,37 @@ func (p *Proxy) uplinkSYN(s *Session, a steer.Access, r Rule, f *Subflow, g *seg
 	p.count.Connections++
 	p.forwardSYN(c, g)
 	return Taken
+}
+
+// repeatedSYN takes the SYN g on the 4-tuple of f, unless it begins a new connection: then
+// what f stood for is forgotten and the result is false.
+func (p *Proxy) repeatedSYN(f *Subflow, g *segment) bool {
+	c := f.conn
+	switch {
+	case c.state <= stateSYNACK && g.tcp.SN() == f.ueISN: // the UE repeats it
+		if g.opt.mp.Present&mptcp.Capable == 0 { // and gives MPTCP up
+			p.relay(c)
+		}
+		p.forwardSYN(c, g)
+		return true
+	case c.state == stateRelay && !c.finished:
+		p.stripSYN(g)
+		return true
+	case c.state != stateEstablished || c.finished:
+		p.forget(c)
+		return false
+	case f.live():
+		// A late copy, or a UE that knows nothing of the connection any more: it
+		// answers the challenge with a reset (RFC 5961 §4.2).
+		p.discard(g.buf, &p.count.DropStale)
+		p.ackUE(f, f.ueTSval)
+		return true
+	case f.index == 0: // the server's connection goes on over other subflows
+		p.discard(g.buf, &p.count.DropStale)
+		return true
+	}
+	p.unlist(f)
+	return false
 }
 
 // takeKey draws a key whose token no connection has.
