@@ -7,8 +7,8 @@ import (
 	"github.com/braid-upf/braid/packet"
 )
 
-// maxSubflows is the most subflows of a connection, closed ones included, whose
-// address ID and index are never used again.
+// maxSubflows is the most subflows of a connection, closed ones that still hold data
+// included.
 const maxSubflows = 32
 
 // none is a position that is not known.

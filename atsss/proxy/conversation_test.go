@@ -382,3 +382,21 @@ func TestLateSYN(t *testing.T) {
 	h.serverData(100, 100)
 	h.want("ue1 ssn=2+100 ack=1 dack=0 map=100@2+100")
 }
+
+// TestManyJoins opens and resets more joins than a connection has places for.
+func TestManyJoins(t *testing.T) {
+	h := newHarness(t)
+	h.connect()
+	for i := range 3 * 256 {
+		h.uePorts, h.isns = h.uePorts[:1], h.isns[:1]
+		h.join()
+		h.up(1, h.fromUE(1, packet.RST|packet.ACK, 0, nil, 2, nil))
+		h.want()
+		if n := len(h.p.flows); n > maxSubflows {
+			t.Fatalf("after %d joins: %d subflows are listed, want at most %d", i+1, n, maxSubflows)
+		}
+	}
+	if got := h.p.count.Subflows; got != 3*256 {
+		t.Errorf("%d joins established, want %d", got, 3*256)
+	}
+}

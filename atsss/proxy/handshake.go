@@ -108,7 +108,7 @@ func (p *Proxy) newConn(s *Session, a steer.Access, r Rule, key flowKey, g *segm
 	c.up.fin, c.down.fin = none, none
 	c.down.recent = [4]int64{none, none, none, none}
 	c.down.rightEdge = int64(g.tcp.Window())
-	f := p.addSubflow(c, s, a, r, key, g)
+	f := p.addSubflow(c, 0, s, a, r, key, g)
 	f.state = subflowEstablished
 	p.tokens[k.Token] = c
 	s.link(c)
@@ -121,15 +121,21 @@ func (p *Proxy) newConn(s *Session, a steer.Access, r Rule, key flowKey, g *segm
 // ratio's fraction of it, odd.
 const goldenStep = 40503
 
-// addSubflow makes the subflow that the SYN g opens.
-func (p *Proxy) addSubflow(c *Conn, s *Session, a steer.Access, r Rule, key flowKey, g *segment) *Subflow {
+// addSubflow makes the subflow that the SYN g opens, in place i of c's: the next one, or
+// that of a subflow that is forgotten.
+func (p *Proxy) addSubflow(c *Conn, i int, s *Session, a steer.Access, r Rule, key flowKey, g *segment) *Subflow {
 	f := &Subflow{
-		conn: c, session: s, pdr: r.PDR, access: a, index: uint8(len(c.subflows)), key: key,
+		conn: c, session: s, pdr: r.PDR, access: a, index: uint8(i), key: key,
 		ueISN: g.tcp.SN(), scale: g.opt.scale, ueTSval: g.opt.tsval, tsvalTime: p.now,
 		next: 1, acked: 1, rcvNext: 1, fin: none, ackSent: 1,
 	}
-	c.subflows = append(c.subflows, f)
-	p.flows[key] = f
+	if i == len(c.subflows) {
+		c.subflows = append(c.subflows, f)
+	} else {
+		p.drop(c.subflows[i])
+		c.subflows[i] = f
+	}
+	p.flows[key], p.lastFlow = f, f
 	if s != c.session {
 		s.guests = append(s.guests, f)
 	}

@@ -22,16 +22,17 @@ func (p *Proxy) uplinkJoin(s *Session, a steer.Access, r Rule, key flowKey, f *S
 	case key.srv != c.subflows[0].key.srv || key.srvPort != c.subflows[0].key.srvPort || f != nil && f.live():
 		p.refuseJoin(s, a, r, g, mptcp.ReasonProhibited)
 		return
-	case len(c.subflows) == maxSubflows:
+	}
+	i := c.place()
+	if i < 0 {
 		p.refuseJoin(s, a, r, g, mptcp.ReasonResources)
 		return
 	}
-	f = p.addSubflow(c, s, a, r, key, g)
+	f = p.addSubflow(c, i, s, a, r, key, g)
 	f.state = subflowJoining
 	f.ourISN = uint32(p.rand())
 	f.peerID, f.ueNonce, f.ourNonce = g.opt.mp.JoinID, g.opt.mp.JoinNonce, uint32(p.rand())
-	c.addrIDs++
-	f.addrID = c.addrIDs
+	f.addrID = c.nextAddrID()
 	f.backup = c.wantsBackup(f)
 	if !c.scaled {
 		f.scale = 0
@@ -42,6 +43,40 @@ func (p *Proxy) uplinkJoin(s *Session, a steer.Access, r Rule, key flowKey, f *S
 		f.tsOffset = first.ueTSval + uint32((p.now-first.tsvalTime)/millisecond) - g.opt.tsval
 	}
 	p.joinSYNACK(f, g)
+}
+
+// place is the index for one more subflow: a new one, or that of a subflow that is gone
+// and holds no data; -1 if there is none. The first subflow keeps its place, since it
+// names the connection.
+func (c *Conn) place() int {
+	if len(c.subflows) < maxSubflows {
+		return len(c.subflows)
+	}
+	for i, f := range c.subflows[1:] {
+		if (f.state == subflowDead || f.state == subflowClosing) && !c.holds(f.index) {
+			return i + 1
+		}
+	}
+	return -1
+}
+
+// holds says whether downlink data that the UE lacks are mapped to subflow sub.
+func (c *Conn) holds(sub uint8) bool {
+	for i := range c.down.runs.Len() {
+		if c.down.runs.Get(i).Sub == sub {
+			return true
+		}
+	}
+	return false
+}
+
+// nextAddrID gives address IDs in turn, never 0, which stands for the first subflow's.
+func (c *Conn) nextAddrID() uint8 {
+	c.addrIDs++
+	if c.addrIDs == 0 {
+		c.addrIDs = 1
+	}
+	return c.addrIDs
 }
 
 // joinSYNACK answers the join's SYN g in place.

@@ -92,6 +92,14 @@ func (p *Proxy) flow(s *Session, ue, srv *packet.Addr, uePort, srvPort uint16) *
 	return f
 }
 
+// drop removes what leads to subflow f.
+func (p *Proxy) drop(f *Subflow) {
+	p.unlist(f)
+	if f.session != f.conn.session {
+		f.session.removeGuest(f)
+	}
+}
+
 // unlist takes f out of the table of flows.
 func (p *Proxy) unlist(f *Subflow) {
 	if p.flows[f.key] == f {
@@ -189,10 +197,7 @@ func (p *Proxy) EndSession(s *Session) {
 // forget removes c and everything that leads to it.
 func (p *Proxy) forget(c *Conn) {
 	for _, f := range c.subflows {
-		p.unlist(f)
-		if f.session != c.session {
-			f.session.removeGuest(f)
-		}
+		p.drop(f)
 	}
 	if p.tokens[c.local.Token] == c {
 		delete(p.tokens, c.local.Token)
