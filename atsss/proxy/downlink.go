@@ -229,9 +229,7 @@ func (p *Proxy) mappedPiece(c *Conn, r dsm.Run, d, n int64) (pc piece, ok bool) 
 	}
 	s.path.untime()
 	s.repeated(ssn, p.now)
-	if s.inverted() {
-		p.plug(s)
-	}
+	p.plug(s)
 	pc = piece{s: s, ssn: ssn, n: min(n, s.maxPayload())}
 	p.sending(s)
 	return pc, true

@@ -84,30 +84,32 @@ func (p *Proxy) sendFiller(f *Subflow, d, ssn, n int64) {
 }
 
 // inverted says whether the byte that the UE's DATA_ACK waits for has reached the UE on
-// f, but sits there behind a hole of f: the hole's data are higher ones.
-func (f *Subflow) inverted() bool {
-	if f.sacked.Len() == 0 {
-		return false
-	}
-	r, ok := f.conn.down.runs.At(f.conn.down.acked)
+// f, but sits there behind a hole of f that ends at SSN to: the hole's data are higher
+// ones, which the server will not send again before. Without SACK only time tells.
+func (f *Subflow) inverted(now Time) (to int64, ok bool) {
+	c := f.conn
+	r, ok := c.down.runs.At(c.down.acked)
 	if !ok || r.Sub != f.index {
-		return false
+		return 0, false
 	}
-	_, stuck := f.sacked.Containing(r.ToOf(f.conn.down.acked))
-	return stuck
+	ssn := r.ToOf(c.down.acked)
+	if _, stuck := f.sacked.Containing(ssn); stuck {
+		return f.sacked.Get(0).From, true
+	}
+	return ssn, !c.sackPermitted && ssn > f.acked && now-f.path.waiting > 4*f.path.rto()
 }
 
-// plug frees data that wait at the UE behind a hole of f while the server still misses
+// plug frees data, if f is inverted, that wait at the UE behind a hole of f while the server still misses
 // them: lower positions than the hole's own, after data were moved to f. The hole gets
 // bytes under old DSNs, and its own data lose their place, so that they get a new one
 // when the server sends them again.
 func (p *Proxy) plug(f *Subflow) {
 	c, t := f.conn, &f.path
-	if p.now < t.plugAt {
+	to, ok := f.inverted(p.now)
+	if !ok || p.now < t.plugAt {
 		return
 	}
 	t.plugAt = p.now + t.rto()
-	to := f.sacked.Get(0).From
 	for x := f.acked; x < to; {
 		n := min(to-x, f.maxPayload())
 		if r, ok := f.down.At(x); ok {

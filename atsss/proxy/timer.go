@@ -178,9 +178,7 @@ func (p *Proxy) checkPath(s *Subflow) {
 	if t.recoverTo != 0 {
 		p.fill(s)
 	}
-	if s.inverted() {
-		p.plug(s)
-	}
+	p.plug(s)
 }
 
 // suspend keeps new data off s until what is outstanding on it is acknowledged.
