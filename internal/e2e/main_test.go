@@ -4,9 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
+	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -48,10 +52,13 @@ func setUp(m *testing.M) (code int, err error) {
 			return 1, fmt.Errorf("build: %w\n%s", err, out)
 		}
 	}
+	if err := removeOrphans(); err != nil {
+		return 1, err
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	theLab, err = lab.Up(ctx, lab.Options{
-		Name:          fmt.Sprintf("e2e%d", os.Getpid()),
+		Name:          fmt.Sprintf("%s%d", labPrefix, os.Getpid()),
 		BraidBin:      filepath.Join(bin, "braid"),
 		UPFBin:        filepath.Join(bin, "upf"),
 		Workers:       2,
@@ -63,7 +70,32 @@ func setUp(m *testing.M) (code int, err error) {
 		return 1, err
 	}
 	defer func() { err = errors.Join(err, theLab.Down()) }()
+	interrupt := make(chan os.Signal, 1)
+	signal.Notify(interrupt, os.Interrupt, syscall.SIGTERM)
+	go func() {
+		<-interrupt
+		signal.Stop(interrupt) // the next one kills
+		if err := theLab.Down(); err != nil {
+			fmt.Fprintln(os.Stderr, "e2e:", err)
+		}
+		os.Exit(130)
+	}()
 	return m.Run(), nil
+}
+
+// labPrefix and the process ID of the tests are the name of their lab.
+const labPrefix = "e2e"
+
+// removeOrphans removes the labs of runs that were killed.
+func removeOrphans() error {
+	names, err := lab.Names()
+	for _, name := range names {
+		pid, ours := strings.CutPrefix(name, labPrefix)
+		if _, gone := os.Stat("/proc/" + pid); ours && errors.Is(gone, fs.ErrNotExist) {
+			err = errors.Join(err, lab.Remove(name))
+		}
+	}
+	return err
 }
 
 // findMissing names what this machine lacks.
