@@ -236,9 +236,15 @@ func (h *shape) write(buf *packet.Buffer, paySum uint16, o *options) {
 	control := uint32(tcpLen/4)<<28 | uint32(h.flags)<<16 | uint32(h.window)
 	sum := packet.PseudoSum(h.src, h.dst, packet.ProtoTCP, segLen) + uint64(paySum) +
 		uint64(ports) + uint64(h.sn) + uint64(h.ack) + uint64(control)
-	for i, w := range o.word[:o.n] {
-		binary.BigEndian.PutUint32(t[packet.TCPHeaderLen+4*i:], w)
-		sum += uint64(w)
+	opt, words := t[packet.TCPHeaderLen:], o.word[:o.n]
+	for len(words) >= 2 && len(opt) >= 8 { // two at a time
+		sum += uint64(words[0]) + uint64(words[1])
+		binary.BigEndian.PutUint64(opt, uint64(words[0])<<32|uint64(words[1]))
+		opt, words = opt[8:], words[2:]
+	}
+	if len(words) == 1 {
+		sum += uint64(words[0])
+		binary.BigEndian.PutUint32(opt, words[0])
 	}
 	t = t[:packet.TCPHeaderLen]
 	binary.BigEndian.PutUint32(t[0:], ports)
