@@ -13,10 +13,7 @@ const finRepeat = 150 * millisecond
 // g's buffer is gone already; it reports whether it is now.
 func (p *Proxy) uplinkDataFIN(f *Subflow, g *segment, used bool) bool {
 	c, o := f.conn, &g.opt.mp
-	u := expand(c.up.next, uint32(o.DSN)-uint32(c.idsnA)-1) + int64(o.DataLen) - 1
-	if o.DSN64 {
-		u = c.up.next + int64(o.DSN-uint64(c.idsnA)-1-uint64(c.up.next)) + int64(o.DataLen) - 1
-	}
+	u := c.mappedAt(o) + int64(o.DataLen) - 1
 	if c.up.fin != none && c.up.fin != u || u < c.up.acked-1 || u < c.up.next || u > c.up.rightEdge+maxAhead {
 		p.count.DropOutOfRange++
 		return false
@@ -85,7 +82,6 @@ func (p *Proxy) uplinkReset(f *Subflow, g *segment, ssn int64) {
 		p.count.ResetByUE++
 		p.resetServer(c)
 		p.close(c)
-		p.arm(c, p.now+lingerLife)
 	}
 }
 
@@ -105,7 +101,6 @@ func (p *Proxy) fastClose(f *Subflow, g *segment) {
 		}
 	}
 	p.close(c)
-	p.arm(c, p.now+lingerLife)
 }
 
 // serverReset ends c after the server's RST: the UE's application sees a reset only
@@ -118,7 +113,6 @@ func (p *Proxy) serverReset(c *Conn) {
 	p.count.ResetByServer++
 	p.fastCloseUE(c)
 	p.close(c)
-	p.arm(c, p.now+lingerLife)
 }
 
 // fastCloseUE tells the UE that the connection is gone.
@@ -139,7 +133,6 @@ func (p *Proxy) abort(c *Conn) {
 	p.resetServer(c)
 	p.fastCloseUE(c)
 	p.close(c)
-	p.arm(c, p.now+lingerLife)
 }
 
 // mpFail takes an MP_FAIL on f (RFC 8684 §3.7): the subflow is reset if there is
@@ -183,7 +176,7 @@ func (p *Proxy) uplinkClosed(f *Subflow, g *segment) {
 		}
 		buf := p.pool.Get()
 		h.write(buf, 0, o)
-		p.out.ToUE = append(p.out.ToUE, ToUE{Buf: buf, Session: f.session, Access: f.access, PDR: f.pdr})
+		p.emit(f, buf)
 	}
 	p.pool.Put(g.buf)
 }

@@ -217,7 +217,6 @@ func (p *Proxy) mappedPiece(c *Conn, r dsm.Run, d, n int64) (pc piece, ok bool) 
 	s := c.subflows[r.Sub]
 	ssn := r.ToOf(d)
 	p.count.DownlinkRetrans += uint64(n)
-	s.path.retransBytes += uint64(n)
 	if !c.carries(s) {
 		if t := c.pick(p); t != nil && t != s && c.carries(t) {
 			s.path.untime()

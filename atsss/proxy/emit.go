@@ -68,6 +68,11 @@ func (p *Proxy) toUE(s *Subflow, buf *packet.Buffer, paySum uint16, ssn int64, f
 	h.write(buf, paySum, o)
 	s.ackSent, s.dataAck, s.edge = s.rcvNext, c.up.acked, c.up.rightEdge
 	c.up.edgeSent = c.up.rightEdge
+	p.emit(s, buf)
+}
+
+// emit queues the packet in buf for the UE on the way of s.
+func (p *Proxy) emit(s *Subflow, buf *packet.Buffer) {
 	p.out.ToUE = append(p.out.ToUE, ToUE{Buf: buf, Session: s.session, Access: s.access, PDR: s.pdr})
 }
 
@@ -107,7 +112,6 @@ func (p *Proxy) dataUE(s *Subflow, buf *packet.Buffer, paySum uint16, d, ssn int
 	o.mapping(c.dataAck32(), c.dsnB(d), mptcp.SSN(ssn), uint16(n), false, c.checksum, paySum)
 	p.toUE(s, buf, paySum, ssn, flags, tos, ttl, o)
 	p.count.DownlinkBytes += uint64(n)
-	s.path.sentBytes += uint64(n)
 }
 
 // ackUE sends a pure ACK with a DATA_ACK and the SACK blocks of s. It carries our FIN

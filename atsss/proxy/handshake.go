@@ -158,11 +158,7 @@ func (p *Proxy) stripSYN(g *segment) {
 // mssToServer is the MSS that leaves the server's segments room for the DSS and fits
 // the session's MTU.
 func (p *Proxy) mssToServer(s *Session, g *segment) uint16 {
-	mss := g.opt.mss
-	if mss == 0 {
-		mss = defaultMSS
-	}
-	return max(minMSS, min(mss, s.mss(g.in.Version == 6))) - dssRoom
+	return max(minMSS, min(g.mssOr(defaultMSS), s.mss(g.in.Version == 6))) - dssRoom
 }
 
 // mss is the largest TCP segment, options counted (RFC 9293 §3.7.1), that fits the
@@ -244,7 +240,7 @@ func (p *Proxy) downlinkHandshake(c *Conn, g *segment) Verdict {
 			f.path.untime()
 		}
 		p.rewrite(g, o, 0) // a payload here would end MPTCP at the UE
-		p.out.ToUE = append(p.out.ToUE, ToUE{Buf: g.buf, Session: f.session, Access: f.access, PDR: f.pdr})
+		p.emit(f, g.buf)
 		return Taken
 	case c.state == stateSYN:
 		return NotProxied

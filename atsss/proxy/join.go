@@ -93,7 +93,7 @@ func (p *Proxy) joinSYNACK(f *Subflow, g *segment) {
 		flags: packet.SYN | packet.ACK, window: field(c.up.rightEdge-c.up.acked, 0),
 	}
 	h.write(g.buf, 0, o)
-	p.out.ToUE = append(p.out.ToUE, ToUE{Buf: g.buf, Session: f.session, Access: f.access, PDR: f.pdr})
+	p.emit(f, g.buf)
 }
 
 // refuseJoin answers the join's SYN g with a reset that says why (RFC 8684 §3.6).

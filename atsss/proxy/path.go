@@ -50,8 +50,6 @@ type path struct {
 	plugAt   Time  // no hole is plugged before
 	fillLeft int   // segments that may still be filled in this round
 	fillSize int   // segments of the last round
-
-	sentBytes, retransBytes uint64
 }
 
 // patience is the time after which an answer is worth asking for.

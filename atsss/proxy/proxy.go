@@ -212,6 +212,7 @@ func (p *Proxy) forget(c *Conn) {
 // close ends c: late packets are answered for a while, then it is forgotten.
 func (p *Proxy) close(c *Conn) {
 	c.state = stateClosed
+	p.arm(c, p.now+lingerLife)
 	c.down.runs, c.up.sacked = dsm.Runs{}, dsm.Ranges{}
 	for _, f := range c.subflows {
 		f.down, f.up, f.sacked = dsm.Runs{}, dsm.Runs{}, dsm.Ranges{}

@@ -115,7 +115,6 @@ func (p *Proxy) expire(c *Conn) {
 		if p.now-c.noSubflow >= rejoinLife {
 			p.resetServer(c)
 			p.close(c)
-			p.arm(c, p.now+lingerLife)
 			return
 		}
 		p.arm(c, c.noSubflow+rejoinLife)

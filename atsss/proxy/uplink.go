@@ -196,11 +196,7 @@ func (p *Proxy) position(f *Subflow, g *segment, ssn int64) (u int64, ok bool) {
 			return 0, false
 		}
 		m.ssn = expand(ssn, uint32(o.SSN))
-		if o.DSN64 {
-			m.u = c.up.next + int64(o.DSN-uint64(c.idsnA)-1-uint64(c.up.next))
-		} else {
-			m.u = expand(c.up.next, uint32(o.DSN)-uint32(c.idsnA)-1)
-		}
+		m.u = c.mappedAt(o)
 		m.n = int64(o.DataLen)
 		if m.n == 1 && o.DataFIN { // the mapping is of the DATA_FIN alone
 			return f.mapped(ssn, int64(len(g.payload)))
@@ -216,6 +212,14 @@ func (p *Proxy) position(f *Subflow, g *segment, ssn int64) (u int64, ok bool) {
 		return 0, false
 	}
 	return m.u + ssn - m.ssn, true
+}
+
+// mappedAt is the uplink position of the DSN of o's mapping.
+func (c *Conn) mappedAt(o *mptcp.Options) int64 {
+	if o.DSN64 {
+		return c.up.next + int64(o.DSN-uint64(c.idsnA)-1-uint64(c.up.next))
+	}
+	return expand(c.up.next, uint32(o.DSN)-uint32(c.idsnA)-1)
 }
 
 // remember keeps m for segments that come without a mapping.
