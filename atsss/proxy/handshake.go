@@ -151,14 +151,14 @@ func (p *Proxy) forwardSYN(c *Conn, g *segment) {
 
 // stripSYN sends a SYN on to the server without its MPTCP options; its payload stays.
 func (p *Proxy) stripSYN(g *segment) {
-	p.rewrite(g, p.handshakeOptions(g, g.mssOr(defaultMSS)), len(g.payload))
+	p.rewrite(g, p.handshakeOptions(g, g.mss()), len(g.payload))
 	p.out.ToN6 = append(p.out.ToN6, g.buf)
 }
 
 // mssToServer is the MSS that leaves the server's segments room for the DSS and fits
 // the session's MTU.
 func (p *Proxy) mssToServer(s *Session, g *segment) uint16 {
-	return max(minMSS, min(g.mssOr(defaultMSS), s.mss(g.in.Version == 6))) - dssRoom
+	return max(minMSS, min(g.mss(), s.mss(g.in.Version == 6))) - dssRoom
 }
 
 // mss is the largest TCP segment, options counted (RFC 9293 §3.7.1), that fits the
@@ -227,7 +227,7 @@ func (p *Proxy) downlinkHandshake(c *Conn, g *segment) Verdict {
 			p.discard(g.buf, &p.count.DropOutOfRange)
 			return Taken
 		}
-		o := p.handshakeOptions(g, min(g.mssOr(defaultMSS), c.session.mss(c.v6)))
+		o := p.handshakeOptions(g, min(g.mss(), c.session.mss(c.v6)))
 		flags := uint8(mptcp.FlagHMACSHA256)
 		if c.checksum {
 			flags |= mptcp.FlagChecksum
@@ -250,9 +250,10 @@ func (p *Proxy) downlinkHandshake(c *Conn, g *segment) Verdict {
 	return Taken
 }
 
-func (g *segment) mssOr(d uint16) uint16 {
+// mss is the MSS that the SYN or SYN/ACK g names.
+func (g *segment) mss() uint16 {
 	if g.opt.mss == 0 {
-		return d
+		return defaultMSS
 	}
 	return g.opt.mss
 }
@@ -262,7 +263,7 @@ func (p *Proxy) negotiated(c *Conn, g *segment) {
 	f := c.subflows[0]
 	c.state = stateSYNACK
 	c.srvISN, f.ourISN = g.tcp.SN(), g.tcp.SN()
-	c.srvMSS = g.mssOr(defaultMSS)
+	c.srvMSS = g.mss()
 	c.timestamps = c.timestamps && g.opt.hasTS
 	c.sackPermitted = c.sackPermitted && g.opt.sackPermitted
 	c.scaled = c.scaled && g.opt.hasScale
