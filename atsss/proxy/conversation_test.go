@@ -132,10 +132,10 @@ func (h *harness) describeUE(x ToUE) string {
 func (h *harness) join() {
 	h.t.Helper()
 	token, _ := h.keyB.Derive()
-	h.uePorts = append(h.uePorts, 40001)
+	h.uePorts = append(h.uePorts, h.uePorts[0]+1)
 	h.isns = append(h.isns, [2]uint32{0x1000, 0})
 	opt := mptcp.AppendJoinSYN(negotiation(h.tsUE, 0), false, 2, token, 0xfc14f237)
-	h.up(1, h.build(shape{src: &h.ue, dst: &h.srv, srcPort: 40001, dstPort: 80, sn: 0x1000, flags: packet.SYN, window: 65535}, opt, nil))
+	h.up(1, h.build(shape{src: &h.ue, dst: &h.srv, srcPort: h.uePorts[1], dstPort: 80, sn: 0x1000, flags: packet.SYN, window: 65535}, opt, nil))
 	if len(h.out.ToUE) != 1 {
 		h.t.Fatalf("join's SYN: %d packets back, want 1", len(h.out.ToUE))
 	}
@@ -355,10 +355,10 @@ func TestSilentAccess(t *testing.T) {
 func TestUnknownJoinIsRefused(t *testing.T) {
 	h := newHarness(t)
 	h.connect()
-	h.uePorts = append(h.uePorts, 40001)
+	h.uePorts = append(h.uePorts, h.uePorts[0]+1)
 	h.isns = append(h.isns, [2]uint32{0x1000, 0})
 	opt := mptcp.AppendJoinSYN(nil, false, 2, 0xdeadbeef, 1)
-	h.up(1, h.build(shape{src: &h.ue, dst: &h.srv, srcPort: 40001, dstPort: 80, sn: 0x1000, flags: packet.SYN, window: 65535}, opt, nil))
+	h.up(1, h.build(shape{src: &h.ue, dst: &h.srv, srcPort: h.uePorts[1], dstPort: 80, sn: 0x1000, flags: packet.SYN, window: 65535}, opt, nil))
 	h.want("ue1 RST ssn=0 ack=1 mp_tcprst")
 }
 

@@ -57,7 +57,7 @@ func newHarness(t testing.TB) *harness {
 func (h *harness) build(s shape, opt, payload []byte) *packet.Buffer {
 	buf := h.pool.Get()
 	buf.SetLen(copy(buf.Room(), payload))
-	s.ttl = 64
+	s.ttl, s.v6 = 64, h.ue.Netip().Is6()
 	h.words.n = 0
 	h.words.bytes(opt)
 	s.write(buf, packet.Fold(packet.Sum(payload)), &h.words)
@@ -137,20 +137,26 @@ func (h *harness) recycle() {
 // connectSYN and connectSYNACK begin a connection with window scaling 7.
 func (h *harness) connectSYN() {
 	h.up(0, h.build(shape{
-		src: &h.ue, dst: &h.srv, srcPort: 40000, dstPort: 80, sn: h.ueISN, flags: packet.SYN, window: 65535,
+		src: &h.ue, dst: &h.srv, srcPort: h.uePorts[0], dstPort: 80, sn: h.ueISN, flags: packet.SYN, window: 65535,
 	}, mptcp.AppendCapableSYN(negotiation(h.tsUE, 0), mptcp.FlagHMACSHA256), nil))
 }
 
 func (h *harness) connectSYNACK() {
 	h.down(h.build(shape{
-		src: &h.srv, dst: &h.ue, srcPort: 80, dstPort: 40000, sn: h.srvISN, ack: h.ueISN + 1,
+		src: &h.srv, dst: &h.ue, srcPort: 80, dstPort: h.uePorts[0], sn: h.srvISN, ack: h.ueISN + 1,
 		flags: packet.SYN | packet.ACK, window: 65535,
 	}, negotiation(h.tsServer, h.tsUE), nil))
 }
 
 // connect runs the handshake, after which the UE has sent a first DSS.
 func (h *harness) connect() {
-	h.uePorts, h.isns = []uint16{40000}, [][2]uint32{{h.ueISN, h.srvISN}}
+	h.connectFrom(40000)
+}
+
+// connectFrom is connect from the given port of the UE. What the harness does from then
+// on is of this connection.
+func (h *harness) connectFrom(port uint16) {
+	h.uePorts, h.isns = []uint16{port}, [][2]uint32{{h.ueISN, h.srvISN}}
 	h.connectSYN()
 	h.connectSYNACK()
 	g := h.segment(h.out.ToUE[len(h.out.ToUE)-1].Buf)
@@ -160,6 +166,13 @@ func (h *harness) connect() {
 	h.up(0, h.fromUE(0, packet.ACK, 0, mptcp.AppendCapableACK(nil, mptcp.FlagHMACSHA256, h.keyA, h.keyB), 1, nil))
 	h.up(0, h.fromUE(0, packet.ACK, 0, h.dss(nil, 0), 1, nil))
 	h.recycle()
+}
+
+// otherRule is the rule that steers to the non-3GPP access.
+func (h *harness) otherRule() Rule {
+	policy := *h.rule.Policy
+	policy.Priority = [2]steer.Priority{steer.Standby, steer.Active}
+	return Rule{PDR: h.rule.PDR, Policy: &policy}
 }
 
 // wordBytes gives options as bytes.
