@@ -24,6 +24,8 @@ type Config struct {
 
 	// NearWrap gives the proxy keys whose IDSN is close below a multiple of 2^32.
 	NearWrap bool
+
+	serve serveFunc // who serves; nil = the model of this package
 }
 
 // AccessConfig is one access between UE and proxy.

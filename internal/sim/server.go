@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"fmt"
 	"time"
 
 	"github.com/braid-upf/braid/packet"
@@ -40,7 +41,19 @@ type serverPlan struct {
 	pause   time.Duration // nothing is sent before
 }
 
-// server is an application over plain TCP.
+// serverEnd is the server's end of a connection, application and TCP.
+type serverEnd interface {
+	receive(s *segment, pkt []byte) // pkt is s, and stays the caller's
+	done() bool                     // everything was received, both sides closed
+	outcome() (ended bool, err error)
+	counters() tcpStats
+	fmt.Stringer
+}
+
+// serveFunc makes the server of p; up and down are what the two applications send.
+type serveFunc func(w *world, p *pair, local endpoint, up, down stream) serverEnd
+
+// server is an application over the model of plain TCP.
 type server struct {
 	serverPlan
 	*tcp
@@ -54,7 +67,30 @@ type server struct {
 	err      error
 }
 
-// done: everything was received, both sides closed.
+func modelServer(w *world, p *pair, local endpoint, up, down stream) serverEnd {
+	v := &server{serverPlan: p.cfg.Server, up: up, down: down}
+	v.tcp = &tcp{
+		tcpConfig: p.cfg.ServeTCP, name: "server", clock: &w.clock, rng: p.rng, user: v, fail: w.fail,
+		local: local, out: func(s *segment) { w.n6Down.send(s.encode()) },
+	}
+	v.start()
+	if !v.refuse {
+		v.listen()
+	}
+	return v
+}
+
+func (v *server) receive(s *segment, _ []byte) { v.tcp.receive(s) }
+
+func (v *server) outcome() (ended bool, err error) { return v.isEnded, v.err }
+
+func (v *server) counters() tcpStats { return v.stats }
+
+func (v *server) String() string {
+	return fmt.Sprintf("server received %d/%d eof %v wrote %d/%d ended %v %v\n  %v",
+		v.received, v.expect, v.eof, v.wrote, v.send, v.isEnded, v.err, v.tcp)
+}
+
 func (v *server) done() bool {
 	return v.eof && v.received == v.expect && v.fin && v.una == v.end+1 || v.isEnded && v.err == nil
 }

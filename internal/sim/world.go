@@ -36,8 +36,9 @@ type world struct {
 type pair struct {
 	cfg    *ConnConfig
 	client *client
-	server *server
+	server serverEnd
 	watch  *watch
+	rng    *rand.Rand
 	port   uint16 // of the first subflow
 	subs   map[endpoint]*subflow
 }
@@ -123,19 +124,15 @@ func (w *world) addPair(i int) {
 	if cc.Server.echo {
 		down = up
 	}
-	rng := w.fork(200 + uint64(i))
+	p.rng = w.fork(200 + uint64(i))
 	p.client = newClient(&client{
-		clientPlan: cc.Client, clock: &w.clock, rng: rng, fail: w.fail, up: up, down: down, remote: srv, keyA: cc.KeyA,
+		clientPlan: cc.Client, clock: &w.clock, rng: p.rng, fail: w.fail, up: up, down: down, remote: srv, keyA: cc.KeyA,
 	})
-	p.server = &server{serverPlan: cc.Server, up: up, down: down}
-	p.server.tcp = &tcp{
-		tcpConfig: cc.ServeTCP, name: "server", clock: &w.clock, rng: rng, user: p.server, fail: w.fail,
-		local: srv, out: func(s *segment) { w.n6Down.send(s.encode()) },
+	serve := w.cfg.serve
+	if serve == nil {
+		serve = modelServer
 	}
-	p.server.start()
-	if !cc.Server.refuse {
-		p.server.listen()
-	}
+	p.server = serve(w, p, srv, up, down)
 	p.watch = newWatch(w, p)
 	w.pairs = append(w.pairs, p)
 	w.clock.After(cc.Start, func() { w.open(p, cc.First, -1) })
@@ -312,7 +309,7 @@ func (w *world) arriveServer(pkt []byte) {
 		if s.src.port != p.port {
 			w.fail("server: packet from port %d, the connection's is %d", s.src.port, p.port)
 		}
-		p.server.receive(s)
+		p.server.receive(s, pkt)
 	}
 }
 
@@ -366,11 +363,12 @@ func (w *world) allDone() bool {
 
 // done: ended as planned.
 func (p *pair) done() bool {
-	if p.server.refuse {
+	if p.cfg.Server.refuse {
 		return p.client.isEnded
 	}
-	if p.client.abortAt > 0 || p.server.abortAt > 0 {
-		return (p.client.isEnded || p.client.done()) && (p.server.isEnded || p.server.done())
+	if p.cfg.Client.abortAt > 0 || p.cfg.Server.abortAt > 0 {
+		ended, _ := p.server.outcome()
+		return (p.client.isEnded || p.client.done()) && (ended || p.server.done())
 	}
 	return p.client.done() && p.server.done()
 }
@@ -378,27 +376,28 @@ func (p *pair) done() bool {
 // checkEnd asserts what must hold when all is over.
 func (p *pair) checkEnd(w *world) {
 	c, v := p.client, p.server
+	_, verr := v.outcome()
 	switch {
-	case v.refuse:
+	case p.cfg.Server.refuse:
 		if !errors.Is(c.err, errReset) {
 			w.fail("the server refused, the client's end is %v", c.err)
 		}
 	case p.cfg.Client.abortAt > 0 && errors.Is(c.err, errAborted):
-		if !errors.Is(v.err, errReset) && !v.done() {
-			w.fail("the client aborted, the server's end is %v", v.err)
+		if !errors.Is(verr, errReset) && !v.done() {
+			w.fail("the client aborted, the server's end is %v", verr)
 		}
-	case p.cfg.Server.abortAt > 0 && errors.Is(v.err, errAborted):
+	case p.cfg.Server.abortAt > 0 && errors.Is(verr, errAborted):
 		if !errors.Is(c.err, errReset) && !c.done() {
 			w.fail("the server aborted, the client's end is %v", c.err)
 		}
-	case c.err != nil || v.err != nil:
-		w.fail("ended with %v at the client, %v at the server", c.err, v.err)
+	case c.err != nil || verr != nil:
+		w.fail("ended with %v at the client, %v at the server", c.err, verr)
 	}
 	if c.fallback && !c.plain && !c.dropMPC && !c.gaveUp {
 		w.fail("the client fell back to plain TCP")
 	}
-	if s := w.n6Up; v.stats.PAWS > 0 && s.Reorder == 0 && s.Duplicate == 0 && !p.watch.plain() {
-		w.fail("server: PAWSEstab %d", v.stats.PAWS)
+	if s := w.n6Up; v.counters().PAWS > 0 && s.Reorder == 0 && s.Duplicate == 0 && !p.watch.plain() {
+		w.fail("server: PAWSEstab %d", v.counters().PAWS)
 	}
 	if len(c.ooo) > 0 && c.err == nil {
 		w.fail("client: %d pieces left out of order", len(c.ooo))
@@ -414,9 +413,8 @@ func (w *world) unfinished() string {
 		}
 		c, v := p.client, p.server
 		s += fmt.Sprintf("\nconnection %d: client u wrote %d una %d nxt %d pend %d wndEnd %d, d rcv %d/%d ooo %d finAt %d finGot %v fin %v finAcked %v ended %v %v"+
-			"\n  server received %d/%d eof %v wrote %d/%d ended %v %v\n  %v",
-			i, c.wrote, c.una, c.nxt, c.pend, c.wndEnd, c.rcvNxt, c.expect, len(c.ooo), c.finAt, c.finGot, c.fin, c.finAcked, c.isEnded, c.err,
-			v.received, v.expect, v.eof, v.wrote, v.send, v.isEnded, v.err, v.tcp)
+			"\n  %v",
+			i, c.wrote, c.una, c.nxt, c.pend, c.wndEnd, c.rcvNxt, c.expect, len(c.ooo), c.finAt, c.finGot, c.fin, c.finAcked, c.isEnded, c.err, v)
 		for _, f := range c.subs {
 			s += fmt.Sprintf("\n  %v access %v full %v closing %v stale %v backup %v", f.tcp, f.access, f.full, f.closing, f.stale, f.backup)
 		}
@@ -434,7 +432,7 @@ func (w *world) result() Result {
 	}
 	for _, p := range w.pairs {
 		r.Clients = append(r.Clients, p.client.stats)
-		r.Servers = append(r.Servers, p.server.stats)
+		r.Servers = append(r.Servers, p.server.counters())
 		r.Watches = append(r.Watches, p.watch.stats)
 	}
 	return r
