@@ -56,6 +56,18 @@ func AddAddrHMAC(sender, receiver Key, id uint8, addr []byte, port uint16) (out 
 	return out
 }
 
+// AddAddrAuthentic says whether raw, an ADD_ADDR option with its HMAC
+// ([Options].AddAddrRaw, no echo), was made by the end whose key is sender.
+func AddAddrAuthentic(raw []byte, sender, receiver Key) bool {
+	body, mac := raw[3:len(raw)-8], raw[len(raw)-8:] // ID, address and port as the HMAC wants them
+	var port uint16
+	if n := len(body); n == 1+4+2 || n == 1+16+2 {
+		body, port = body[:n-2], binary.BigEndian.Uint16(body[n-2:])
+	}
+	want := AddAddrHMAC(sender, receiver, body[0], body[1:], port)
+	return hmac.Equal(want[:], mac)
+}
+
 func keyed(sender, receiver Key, msg []byte) (out [32]byte) {
 	var key [16]byte
 	binary.BigEndian.PutUint64(key[:], uint64(sender))

@@ -128,31 +128,6 @@ func (h *harness) describeUE(x ToUE) string {
 	return s
 }
 
-// join opens a second subflow over the non-3GPP access.
-func (h *harness) join() {
-	h.t.Helper()
-	token, _ := h.keyB.Derive()
-	h.uePorts = append(h.uePorts, h.uePorts[0]+1)
-	h.isns = append(h.isns, [2]uint32{0x1000, 0})
-	opt := mptcp.AppendJoinSYN(negotiation(h.tsUE, 0), false, 2, token, 0xfc14f237)
-	h.up(1, h.build(shape{src: &h.ue, dst: &h.srv, srcPort: h.uePorts[1], dstPort: 80, sn: 0x1000, flags: packet.SYN, window: 65535}, opt, nil))
-	if len(h.out.ToUE) != 1 {
-		h.t.Fatalf("join's SYN: %d packets back, want 1", len(h.out.ToUE))
-	}
-	g := h.segment(h.out.ToUE[0].Buf)
-	h.isns[1][1] = g.tcp.SN()
-	nonce := g.opt.mp.JoinNonce
-	if want := mptcp.JoinHMAC(h.keyB, h.keyA, nonce, 0xfc14f237); [8]byte(g.opt.mp.JoinHMAC[:8]) != [8]byte(want[:8]) {
-		h.t.Fatalf("HMAC of the SYN/ACK is wrong")
-	}
-	h.recycle()
-	mac := mptcp.JoinHMAC(h.keyA, h.keyB, 0xfc14f237, nonce)
-	h.up(1, h.fromUE(1, packet.ACK, 0, mptcp.AppendJoinACK(nil, &mac), 1, nil))
-	h.want("ue1 ssn=1 ack=1 dack=0", "ue1 ssn=1+1 ack=1 dack=0 map=-1@1+1")
-	h.up(1, h.fromUE(1, packet.ACK, 0, h.dss(nil, 0), 2, nil))
-	h.want()
-}
-
 func (h *harness) serverData(d int64, n int) {
 	h.down(h.fromServer(packet.ACK, d, 0, make([]byte, n)))
 }

@@ -5,12 +5,14 @@ type Counters struct {
 	Connections     uint64 // taken with MP_CAPABLE
 	Established     uint64 // third ACK seen
 	Subflows        uint64 // joins established
-	FallbackSYN     uint64 // MP_CAPABLE of a version or form that we do not speak, stripped
+	FallbackSYN     uint64 // MP_CAPABLE of a form that we do not speak, stripped
+	FallbackV0      uint64 // MP_CAPABLE of version 0 (RFC 6824), stripped
 	FallbackKeys    uint64 // no key was left
 	FallbackACK     uint64 // third ACK without MP_CAPABLE
 	FallbackLate    uint64 // UE fell back after establishment: both sides reset
 	JoinRefused     uint64 // unknown token, wrong address, too many subflows
 	JoinBadHMAC     uint64
+	AddAddrBadHMAC  uint64 // ADD_ADDR of the UE that its key did not make, ignored
 	DownlinkBytes   uint64 // payload towards UEs, retransmissions included
 	UplinkBytes     uint64 // payload towards servers, retransmissions included
 	DownlinkRetrans uint64 // bytes a server sent again
@@ -41,11 +43,13 @@ func (c *Counters) Each(f func(name string, v uint64)) {
 	f("established", c.Established)
 	f("subflows", c.Subflows)
 	f("fallback_syn", c.FallbackSYN)
+	f("fallback_v0", c.FallbackV0)
 	f("fallback_keys", c.FallbackKeys)
 	f("fallback_ack", c.FallbackACK)
 	f("fallback_late", c.FallbackLate)
 	f("join_refused", c.JoinRefused)
 	f("join_bad_hmac", c.JoinBadHMAC)
+	f("add_addr_bad_hmac", c.AddAddrBadHMAC)
 	f("downlink_bytes", c.DownlinkBytes)
 	f("uplink_bytes", c.UplinkBytes)
 	f("downlink_retransmitted_bytes", c.DownlinkRetrans)

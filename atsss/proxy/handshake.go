@@ -24,8 +24,10 @@ func (p *Proxy) uplinkSYN(s *Session, a steer.Access, r Rule, f *Subflow, g *seg
 		p.uplinkJoin(s, a, r, key, f, g)
 		return Taken
 	}
-	if f != nil && p.repeatedSYN(f, g) {
-		return Taken
+	if f != nil {
+		if v, known := p.repeatedSYN(f, g); known {
+			return v
+		}
 	}
 	if o.Present&mptcp.Capable == 0 {
 		return NotProxied
@@ -33,18 +35,16 @@ func (p *Proxy) uplinkSYN(s *Session, a steer.Access, r Rule, f *Subflow, g *seg
 	if r.Policy == nil || r.Policy.Functionality != steer.MPTCP {
 		return NotProxied
 	}
-	acceptable := o.CapableVersion == mptcp.Version && o.CapableLen == 4 && len(g.payload) == 0 &&
-		o.CapableFlags&(mptcp.FlagExtensible|0x1f) == mptcp.FlagHMACSHA256
-	if !acceptable {
-		p.count.FallbackSYN++
-		p.stripSYN(g)
-		return Taken
+	if counter := p.unacceptable(g); counter != nil {
+		*counter++
+		g.stripMPTCP()
+		return NotProxied
 	}
 	k, ok := p.takeKey()
 	if !ok {
 		p.count.FallbackKeys++
-		p.stripSYN(g)
-		return Taken
+		g.stripMPTCP()
+		return NotProxied
 	}
 	c := p.newConn(s, a, r, key, g, k)
 	p.count.Connections++
@@ -52,9 +52,23 @@ func (p *Proxy) uplinkSYN(s *Session, a steer.Access, r Rule, f *Subflow, g *seg
 	return Taken
 }
 
+// unacceptable gives the counter of why the MP_CAPABLE of the SYN g is not one to answer;
+// nil if it is.
+func (p *Proxy) unacceptable(g *segment) *uint64 {
+	o := &g.opt.mp
+	switch {
+	case o.CapableVersion == 0:
+		return &p.count.FallbackV0
+	case o.CapableVersion != mptcp.Version || o.CapableLen != 4 || len(g.payload) != 0 ||
+		o.CapableFlags&(mptcp.FlagExtensible|0x1f) != mptcp.FlagHMACSHA256:
+		return &p.count.FallbackSYN
+	}
+	return nil
+}
+
 // repeatedSYN takes the SYN g on the 4-tuple of f, unless it begins a new connection: then
-// what f stood for is forgotten and the result is false.
-func (p *Proxy) repeatedSYN(f *Subflow, g *segment) bool {
+// what f stood for is forgotten, and known is false.
+func (p *Proxy) repeatedSYN(f *Subflow, g *segment) (v Verdict, known bool) {
 	c := f.conn
 	switch {
 	case c.state <= stateSYNACK && g.tcp.SN() == f.ueISN: // the UE repeats it
@@ -62,25 +76,25 @@ func (p *Proxy) repeatedSYN(f *Subflow, g *segment) bool {
 			p.relay(c)
 		}
 		p.forwardSYN(c, g)
-		return true
+		return Taken, true
 	case c.state == stateRelay && !c.finished:
-		p.stripSYN(g)
-		return true
+		g.stripMPTCP()
+		return NotProxied, true
 	case c.state != stateEstablished || c.finished:
 		p.forget(c)
-		return false
+		return 0, false
 	case f.live():
 		// A late copy, or a UE that knows nothing of the connection any more: it
 		// answers the challenge with a reset (RFC 5961 §4.2).
 		p.discard(g.buf, &p.count.DropStale)
 		p.ackUE(f, f.ueTSval)
-		return true
+		return Taken, true
 	case f.index == 0: // the server's connection goes on over other subflows
 		p.discard(g.buf, &p.count.DropStale)
-		return true
+		return Taken, true
 	}
 	p.unlist(f)
-	return false
+	return 0, false
 }
 
 // takeKey draws a key whose token no connection has.
@@ -146,12 +160,6 @@ func (p *Proxy) addSubflow(c *Conn, i int, s *Session, a steer.Access, r Rule, k
 func (p *Proxy) forwardSYN(c *Conn, g *segment) {
 	c.up.tsval = g.opt.tsval
 	p.rewrite(g, p.handshakeOptions(g, p.mssToServer(c.session, g)), 0)
-	p.out.ToN6 = append(p.out.ToN6, g.buf)
-}
-
-// stripSYN sends a SYN on to the server without its MPTCP options; its payload stays.
-func (p *Proxy) stripSYN(g *segment) {
-	p.rewrite(g, p.handshakeOptions(g, g.mss()), len(g.payload))
 	p.out.ToN6 = append(p.out.ToN6, g.buf)
 }
 

@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"encoding/binary"
+	"fmt"
 	"math/rand/v2"
 	"testing"
 
@@ -118,6 +119,26 @@ func (h *harness) down(buf *packet.Buffer) {
 	}
 }
 
+// passes gives a packet to the proxy, from the UE or else from the server, that is not
+// translated and goes on unless the test fails; it is read into the result.
+func (h *harness) passes(fromUE bool, buf *packet.Buffer) segment {
+	h.t.Helper()
+	if r := packet.Parse(buf.Bytes(), &h.info); r != packet.OK {
+		h.t.Fatalf("test packet does not parse: %v", r)
+	}
+	n := buf.Len()
+	v := Taken
+	if fromUE {
+		v = h.p.Uplink(h.now, &h.session, 0, h.rule, buf, &h.info, &h.out)
+	} else {
+		v = h.p.Downlink(h.now, &h.session, h.rule, buf, &h.info, &h.out)
+	}
+	if v != NotProxied || buf.Len() != n {
+		h.t.Fatalf("verdict %d with %d bytes, want the packet of %d passed", v, buf.Len(), n)
+	}
+	return h.segment(buf)
+}
+
 // ueAck has the UE acknowledge everything up to d, all of it sent on subflow 0.
 func (h *harness) ueAck(d int64) {
 	h.up(0, h.fromUE(0, packet.ACK, 0, h.dss(nil, d), d+1, nil))
@@ -173,6 +194,39 @@ func (h *harness) otherRule() Rule {
 	policy := *h.rule.Policy
 	policy.Priority = [2]steer.Priority{steer.Standby, steer.Active}
 	return Rule{PDR: h.rule.PDR, Policy: &policy}
+}
+
+// conn is the connection of connect.
+func (h *harness) conn() *Conn { return h.p.tokens[tokenOf(h.keyB)] }
+
+// join opens a second subflow over the non-3GPP access.
+func (h *harness) join() { h.joinFrom(h.uePorts[0]+1, 2) }
+
+// joinFrom opens one more subflow over the non-3GPP access, from a port of the UE's and
+// the address that the UE calls id.
+func (h *harness) joinFrom(port uint16, id uint8) {
+	h.t.Helper()
+	sub := len(h.uePorts)
+	token, _ := h.keyB.Derive()
+	h.uePorts = append(h.uePorts, port)
+	h.isns = append(h.isns, [2]uint32{0x1000, 0})
+	opt := mptcp.AppendJoinSYN(negotiation(h.tsUE, 0), false, id, token, 0xfc14f237)
+	h.up(1, h.build(shape{src: &h.ue, dst: &h.srv, srcPort: port, dstPort: 80, sn: 0x1000, flags: packet.SYN, window: 65535}, opt, nil))
+	if len(h.out.ToUE) != 1 {
+		h.t.Fatalf("join's SYN: %d packets back, want 1", len(h.out.ToUE))
+	}
+	g := h.segment(h.out.ToUE[0].Buf)
+	h.isns[sub][1] = g.tcp.SN()
+	nonce := g.opt.mp.JoinNonce
+	if want := mptcp.JoinHMAC(h.keyB, h.keyA, nonce, 0xfc14f237); [8]byte(g.opt.mp.JoinHMAC[:8]) != [8]byte(want[:8]) {
+		h.t.Fatalf("HMAC of the SYN/ACK is wrong")
+	}
+	h.recycle()
+	mac := mptcp.JoinHMAC(h.keyA, h.keyB, 0xfc14f237, nonce)
+	h.up(1, h.fromUE(sub, packet.ACK, 0, mptcp.AppendJoinACK(nil, &mac), 1, nil))
+	h.want(fmt.Sprintf("ue%d ssn=1 ack=1 dack=0", sub), fmt.Sprintf("ue%d ssn=1+1 ack=1 dack=0 map=-1@1+1", sub))
+	h.up(1, h.fromUE(sub, packet.ACK, 0, h.dss(nil, 0), 2, nil))
+	h.want()
 }
 
 // wordBytes gives options as bytes.

@@ -66,6 +66,30 @@ func (g *segment) keepPayload(n int) uint16 {
 	return packet.Fold(packet.Sum(g.buf.Bytes()))
 }
 
+// stripMPTCP overwrites the MPTCP options of the packet with NOPs, in place.
+func (g *segment) stripMPTCP() {
+	opts := g.tcp.Options()
+	before, found := packet.Sum(opts), false
+	for b := opts; len(b) > 1 && b[0] != packet.OptEnd; {
+		n := 1
+		if b[0] != packet.OptNOP {
+			n = int(b[1]) // g.read has checked the lengths
+		}
+		if b[0] == packet.OptMPTCP {
+			found = true
+			for i := range n {
+				b[i] = packet.OptNOP
+			}
+		}
+		b = b[n:]
+	}
+	if !found {
+		return
+	}
+	sum := uint64(^g.tcp.ChecksumField()) + uint64(^packet.Fold(before)) + packet.Sum(opts) // RFC 1624 §3
+	binary.BigEndian.PutUint16(g.tcp[16:], ^packet.Fold(sum))
+}
+
 // ttl is the TTL or hop limit of the packet.
 func (g *segment) ttl() uint8 {
 	if b := g.buf.Bytes(); g.in.Version == 6 {

@@ -382,24 +382,3 @@ func (p *Proxy) uplinkProbe(f *Subflow, g *segment) (used bool) {
 	p.toServer(c, g.buf, 0, c.up.next-1, 0, 0, defaultTTL)
 	return true
 }
-
-// uplinkControl takes the options that manage addresses and priorities.
-func (p *Proxy) uplinkControl(f *Subflow, g *segment) {
-	c, o := f.conn, &g.opt.mp
-	if o.Present&mptcp.AddAddr != 0 && !o.AddAddrEcho {
-		p.withOption(f, mptcp.AppendAddAddrEcho(p.scratch[:0], o.AddAddrRaw), 0)
-	}
-	if o.Present&mptcp.RemoveAddr != 0 {
-		for _, id := range o.RemovedIDs[:o.RemovedCount] {
-			for _, x := range c.subflows {
-				if x.peerID == id && x.live() {
-					x.state = subflowClosing
-				}
-			}
-		}
-		c.refresh()
-	}
-	if o.Present&mptcp.Fail != 0 {
-		p.mpFail(f)
-	}
-}

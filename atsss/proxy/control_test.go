@@ -1,0 +1,102 @@
+package proxy
+
+import (
+	"bytes"
+	"testing"
+
+	"github.com/braid-upf/braid/atsss/mptcp"
+	"github.com/braid-upf/braid/packet"
+)
+
+// announce is an ADD_ADDR of the UE for id, 10.2.0.2 and a port; bad spoils its HMAC.
+func (h *harness) announce(id uint8, port uint16, bad bool) []byte {
+	addr := []byte{10, 2, 0, 2}
+	mac := mptcp.AddAddrHMAC(h.keyA, h.keyB, id, addr, port)
+	if bad {
+		mac[7]++
+	}
+	return mptcp.AppendAddAddr(nil, id, addr, port, &mac)
+}
+
+func TestAddAddrIsEchoed(t *testing.T) {
+	h := newHarness(t)
+	h.connect()
+	for _, port := range []uint16{0, 5999} {
+		opt := h.announce(7, port, false)
+		for range 2 { // the echo was lost: the UE repeats it
+			h.up(0, h.fromUE(0, packet.ACK, 0, opt, 1, nil))
+			g := h.segmentUE(h.out.ToUE[0].Buf)
+			if o := &g.opt.mp; o.Present != mptcp.AddAddr|mptcp.DSS || !o.AddAddrEcho {
+				t.Fatalf("port %d: options %b, echo %v", port, o.Present, o.AddAddrEcho)
+			}
+			if got, want := g.opt.mp.AddAddrRaw[3:], opt[3:len(opt)-8]; !bytes.Equal(got, want) {
+				t.Errorf("port %d: echo %x, want %x", port, got, want)
+			}
+			h.want("ue0 ssn=1 ack=1 dack=0 add_addr")
+		}
+	}
+}
+
+func TestForgedAddAddrIsIgnored(t *testing.T) {
+	h := newHarness(t)
+	h.connect()
+	h.up(0, h.fromUE(0, packet.ACK, 0, h.announce(7, 0, true), 1, nil))
+	h.want()
+	mac := mptcp.AddAddrHMAC(h.keyB, h.keyA, 7, []byte{10, 2, 0, 2}, 0) // keys in our order, not the UE's
+	h.up(0, h.fromUE(0, packet.ACK, 0, mptcp.AppendAddAddr(nil, 7, []byte{10, 2, 0, 2}, 0, &mac), 1, nil))
+	h.want()
+	if got := h.p.count.AddAddrBadHMAC; got != 2 {
+		t.Errorf("add_addr_bad_hmac = %d, want 2", got)
+	}
+	h.serverData(0, 100) // and nothing else changed
+	h.want("ue0 ssn=1+100 ack=1 dack=0 map=0@1+100")
+}
+
+func TestRemoveAddr(t *testing.T) {
+	for _, tc := range []struct {
+		name string
+		ids  []uint8
+		live [3]bool
+	}{
+		{"unknown id", []uint8{9}, [3]bool{true, true, true}},
+		{"one join", []uint8{2}, [3]bool{true, false, true}},
+		{"both joins and an unknown id", []uint8{3, 9, 2}, [3]bool{true, false, false}},
+		{"id 0 is the first subflow", []uint8{0}, [3]bool{false, true, true}},
+		{"all", []uint8{0, 2, 3}, [3]bool{false, false, false}},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			h := newHarness(t)
+			h.connect()
+			h.join()
+			h.joinFrom(40002, 3)
+			h.up(1, h.fromUE(1, packet.ACK, 0, append(h.dss(nil, 0), mptcp.AppendRemoveAddr(nil, tc.ids...)...), 2, nil))
+			h.want()
+			c := h.conn()
+			for i, s := range c.subflows {
+				if s.live() != tc.live[i] {
+					t.Errorf("subflow %d: live %v, want %v", i, s.live(), tc.live[i])
+				}
+			}
+			// The server's data go where a subflow is left, or wait for a join.
+			h.serverData(0, 100)
+			h.recycle()
+			if got, want := c.down.next == 100, tc.live != [3]bool{}; got != want {
+				t.Errorf("data sent: %v, want %v", got, want)
+			}
+			// A subflow that was removed by mistake, or by a forger, still takes the UE's data.
+			m := &mapping{ssn: 1, u: 0, n: 100}
+			h.up(0, h.fromUE(0, packet.ACK, 0, h.dss(m, 0), 1, make([]byte, 100)))
+			h.want("srv u=0+100 ack=0")
+		})
+	}
+}
+
+func TestPrioOfUEChangesNothing(t *testing.T) {
+	h := newHarness(t)
+	h.connect()
+	h.join()
+	h.up(0, h.fromUE(0, packet.ACK, 0, append(h.dss(nil, 0), mptcp.AppendPrio(nil, true)...), 1, nil))
+	h.want()
+	h.serverData(0, 100)
+	h.want("ue0 ssn=1+100 ack=1 dack=0 map=0@1+100")
+}
