@@ -96,11 +96,12 @@ type downlink struct {
 	edgeSent  int64 // right edge shown to the server
 	fin       int64 // position of the server's FIN; none
 
-	runs    dsm.Runs // position to subflow and SSN
-	tsval   uint32   // newest TSval of the server
-	tsecr   uint32   // TSecr that came with it
-	recent  [4]int64 // positions lately reported by SACK, newest first; none
-	sackSum uint64   // digest of the SACK set last sent to the server
+	runs     dsm.Runs // position to subflow and SSN
+	tsval    uint32   // newest TSval of the server
+	tsecr    uint32   // TSecr that came with it
+	recent   [4]int64 // positions lately reported by SACK, newest first; none
+	sackSum  uint64   // digest of the SACK set last sent to the server
+	sackEdge int64    // end of the highest position that the server was ever told by SACK
 
 	lastSolicit Time
 }

@@ -28,7 +28,7 @@ func (p *Proxy) downlinkData(c *Conn, g *segment) {
 	fin := g.flags&packet.FIN != 0
 	newEdge := c.up.rightEdge != c.up.edgeSent
 	quiet := n == 0 && !fin
-	probe := quiet && (d == c.down.next-1 || d == c.down.acked-1)
+	probe := quiet && (d == c.down.next-1 || d == c.down.ackSent-1)
 	switch {
 	case probe || n == 1 && d < c.down.acked:
 		p.downlinkProbe(c)

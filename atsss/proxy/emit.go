@@ -29,7 +29,7 @@ func (p *Proxy) toServer(c *Conn, buf *packet.Buffer, paySum uint16, u int64, fl
 			o.sack(blocks, c.srvAckSN(0))
 		}
 	}
-	ack := c.down.acked
+	ack := p.ackable(c)
 	k := &c.subflows[0].key
 	h := shape{
 		src: &k.ue, dst: &k.srv, srcPort: k.uePort, dstPort: k.srvPort,

@@ -196,6 +196,18 @@ func (p *Proxy) suspect(s *Subflow) bool {
 	return t.probed != 0 && s.session.access[s.access].heard < t.probed && p.now-t.probed > max(t.srtt, minRTO/2)
 }
 
+// goneAfter is how long, beyond twice the RTO, an access that is held silent may not be
+// heard before what the UE SACKed there is taken for lost.
+const goneAfter = 300 * millisecond
+
+// gone says whether s carries nothing any more, so that what the UE has not passed on
+// from it must be sent again. An access that only became slow is held silent, too, and
+// answers in this time.
+func (p *Proxy) gone(s *Subflow) bool {
+	a := &s.session.access[s.access]
+	return !s.live() || a.silent && p.now-max(a.heard, s.path.waiting) > goneAfter+2*s.path.rto()
+}
+
 // pick gives the subflow for new data; nil if none is live.
 func (c *Conn) pick(p *Proxy) *Subflow {
 	s := c.choose()

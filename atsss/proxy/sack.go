@@ -12,7 +12,7 @@ func (p *Proxy) serverSACK(c *Conn, n int) []dsm.Range {
 		return nil
 	}
 	set := &p.sackSet
-	c.collectSACK(set)
+	p.collectSACK(c, set)
 	c.down.sackSum = digest(set)
 	for _, pos := range c.down.recent {
 		if r, ok := set.Containing(pos); ok {
@@ -22,7 +22,31 @@ func (p *Proxy) serverSACK(c *Conn, n int) []dsm.Range {
 	for i := 0; i < set.Len() && len(p.blocks) < n; i++ {
 		p.addBlock(set.Get(i), n)
 	}
+	for _, b := range p.blocks {
+		c.down.sackEdge = max(c.down.sackEdge, b.To)
+	}
 	return p.blocks
+}
+
+// ackable is what the server is acknowledged: the UE's DATA_ACK. Where that stops at
+// data that the server was told of by SACK, since at the UE they wait behind a hole of
+// their subflow that was filled another way, it stays where it was: an ACK that ends
+// where SACKed data begin takes them back (RFC 2018 §8), and they are lost only if the
+// subflow is.
+func (p *Proxy) ackable(c *Conn) int64 {
+	a := c.down.acked
+	if a >= c.down.sackEdge {
+		return a
+	}
+	r, ok := c.down.runs.At(a)
+	if !ok {
+		return a
+	}
+	s, ssn := c.subflows[r.Sub], r.ToOf(a)
+	if _, sacked := s.sacked.Containing(ssn); !sacked && ssn >= s.acked || p.gone(s) {
+		return a
+	}
+	return c.down.ackSent
 }
 
 // addBlock adds r to p.blocks unless it is there or n blocks are.
@@ -51,10 +75,10 @@ func (c *Conn) holdsSACK() bool {
 // cover.
 func (s *Subflow) lagging() bool { return s.down.Len() > 0 && s.down.Get(0).At < s.acked }
 
-// collectSACK makes set the positions above the DATA_ACK that the UE reported on live
-// subflows. A range that would begin at the DATA_ACK is left out: the server would
+// collectSACK makes set the positions above the ACK to the server that the UE reported
+// on live subflows. A range that would begin at the ACK is left out: the server would
 // take it for reneging (RFC 2018 §8).
-func (c *Conn) collectSACK(set *dsm.Ranges) {
+func (p *Proxy) collectSACK(c *Conn, set *dsm.Ranges) {
 	set.Clear()
 	for _, s := range c.subflows {
 		if !s.live() {
@@ -68,8 +92,9 @@ func (c *Conn) collectSACK(set *dsm.Ranges) {
 			s.mapDown(r.From, r.To, set)
 		}
 	}
-	set.TrimBelow(c.down.acked)
-	if r, ok := set.Containing(c.down.acked); ok {
+	a := c.down.acked
+	set.TrimBelow(a)
+	if r, ok := set.Containing(a); ok && p.ackable(c) == a {
 		set.TrimBelow(r.To)
 	}
 }

@@ -143,6 +143,9 @@ func (p *Proxy) checkPaths(c *Conn) (busy bool) {
 	if pending && !owing {
 		p.solicitDataAck(c)
 	}
+	if p.ackable(c) != c.down.ackSent {
+		p.ackServer(c, nil)
+	}
 	return owing || pending
 }
 

@@ -129,7 +129,7 @@ func (p *Proxy) uplinkAck(f *Subflow, g *segment) (news, ok bool) {
 	if progress && g.opt.hasTS {
 		c.up.tsecr = g.opt.tsecr
 	}
-	return c.down.acked != c.down.ackSent || c.down.rightEdge != c.down.edgeSent || p.sackChanged(c), true
+	return p.ackable(c) != c.down.ackSent || c.down.rightEdge != c.down.edgeSent || p.sackChanged(c), true
 }
 
 // dataAck takes the DATA_ACK of o and the window that refers to it.
@@ -178,7 +178,7 @@ func (p *Proxy) sackChanged(c *Conn) bool {
 	}
 	sum := uint64(0)
 	if c.holdsSACK() {
-		c.collectSACK(&p.sackSet)
+		p.collectSACK(c, &p.sackSet)
 		sum = digest(&p.sackSet)
 	}
 	return sum != c.down.sackSum

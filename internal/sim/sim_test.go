@@ -52,10 +52,16 @@ func TestSeeds(t *testing.T) {
 	}
 }
 
-// onceFailed are seeds that found errors of the proxy: data stuck behind a hole
-// whose own data were higher (1561, 3575, 4067, 5353, 6136, and without SACK 111401), a SACK for what a
-// filler took the place of (3244).
-var onceFailed = []uint64{1561, 3244, 3575, 4067, 5353, 6136, 111401}
+// onceFailed are seeds that found errors. Of the proxy: data stuck behind a hole whose
+// own data were higher (1561, 3575, 4067, 5353, 6136, and without SACK 111401), a SACK
+// for what a filler took the place of (3244), SACKed data taken back because the hole
+// before them was filled over another subflow while theirs was only slow (60885,
+// 101838, 112438) or its DATA_ACK lagged (200152). Of the model: no keepalive in
+// FIN-WAIT-2 (72415).
+var onceFailed = []uint64{
+	1561, 3244, 3575, 4067, 5353, 6136, 111401,
+	60885, 101838, 112438, 200152, 72415,
+}
 
 func init() { flag.IntVar(&traceLen, "packets", traceLen, "packets printed before a failure") }
 

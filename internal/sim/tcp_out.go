@@ -252,7 +252,7 @@ func (t *tcp) armKeepalive() {
 	}
 	t.clock.Stop(t.keepTimer)
 	t.keepTimer = t.clock.After(t.keepalive, func() {
-		if t.state != established && t.state != closeWait || len(t.sentq) > 0 {
+		if t.state != established && t.state != closeWait && t.state != finWait2 || len(t.sentq) > 0 {
 			return
 		}
 		t.probeUna()
