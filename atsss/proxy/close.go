@@ -171,7 +171,7 @@ func (p *Proxy) uplinkClosed(f *Subflow, g *segment) {
 		o := p.opt()
 		o.bytes(option)
 		h := shape{
-			src: &f.key.srv, dst: &f.key.ue, srcPort: f.key.srvPort, dstPort: f.key.uePort, v6: c.v6, ttl: defaultTTL,
+			src: &c.srv, dst: &f.ue, srcPort: c.srvPort, dstPort: f.uePort, v6: c.v6, ttl: defaultTTL,
 			sn: g.tcp.AckSN(), ack: g.tcp.SN() + uint32(len(g.payload)), flags: packet.RST | packet.ACK,
 		}
 		buf := p.pool.Get()

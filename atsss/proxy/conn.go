@@ -24,13 +24,6 @@ const (
 	stateClosed                       // both directions ended or reset; late packets are answered
 )
 
-// flowKey names a TCP connection as the UE's side sees it.
-type flowKey struct {
-	session         uint32
-	uePort, srvPort uint16
-	ue, srv         packet.Addr
-}
-
 // Conn is a proxied connection.
 type Conn struct {
 	proxy   *Proxy
@@ -38,7 +31,9 @@ type Conn struct {
 	rule    Rule // of the server's 4-tuple
 	state   connState
 	v6      bool
-	point   uint32 // place on the line of steer.Policy.Choose
+	srvPort uint16
+	srv     packet.Addr // the server, the same for every subflow
+	point   uint32      // place on the line of steer.Policy.Choose
 
 	local mptcp.KeyPair // key B and what is derived from it
 	peer  mptcp.Key     // key A, valid from stateEstablished on
@@ -127,7 +122,8 @@ type Subflow struct {
 	peerID  uint8 // the UE's
 	scale   uint8 // of windows that the UE sends on it
 	backup  bool  // last B flag sent to the UE
-	key     flowKey
+	uePort  uint16
+	ue      packet.Addr
 
 	ueISN, ourISN uint32
 	ueNonce       uint32

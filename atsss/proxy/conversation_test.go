@@ -367,7 +367,7 @@ func TestManyJoins(t *testing.T) {
 		h.join()
 		h.up(1, h.fromUE(1, packet.RST|packet.ACK, 0, nil, 2, nil))
 		h.want()
-		if n := len(h.p.flows); n > maxSubflows {
+		if n := len(h.p.flows.byHash); n > maxSubflows {
 			t.Fatalf("after %d joins: %d subflows are listed, want at most %d", i+1, n, maxSubflows)
 		}
 	}

@@ -7,7 +7,7 @@ type Counters struct {
 	Subflows        uint64 // joins established
 	FallbackSYN     uint64 // MP_CAPABLE of a form that we do not speak, stripped
 	FallbackV0      uint64 // MP_CAPABLE of version 0 (RFC 6824), stripped
-	FallbackKeys    uint64 // no key was left
+	FallbackKeys    uint64 // no key, or place for the flow, was left
 	FallbackACK     uint64 // third ACK without MP_CAPABLE
 	FallbackLate    uint64 // UE fell back after establishment: both sides reset
 	JoinRefused     uint64 // unknown token, wrong address, too many subflows

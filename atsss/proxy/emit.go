@@ -30,9 +30,9 @@ func (p *Proxy) toServer(c *Conn, buf *packet.Buffer, paySum uint16, u int64, fl
 		}
 	}
 	ack := p.ackable(c)
-	k := &c.subflows[0].key
+	f := c.subflows[0]
 	h := shape{
-		src: &k.ue, dst: &k.srv, srcPort: k.uePort, dstPort: k.srvPort,
+		src: &f.ue, dst: &c.srv, srcPort: f.uePort, dstPort: c.srvPort,
 		v6: c.v6, tos: tos &^ ecnMask, ttl: ttl,
 		sn: c.srvSN(u), ack: c.srvAckSN(ack), flags: flags | packet.ACK,
 		window: field(c.down.rightEdge-ack, c.ueScale),
@@ -60,7 +60,7 @@ func (p *Proxy) ackServer(c *Conn, buf *packet.Buffer) {
 func (p *Proxy) toUE(s *Subflow, buf *packet.Buffer, paySum uint16, ssn int64, flags, tos, ttl uint8, o *options) {
 	c := s.conn
 	h := shape{
-		src: &s.key.srv, dst: &s.key.ue, srcPort: s.key.srvPort, dstPort: s.key.uePort,
+		src: &c.srv, dst: &s.ue, srcPort: c.srvPort, dstPort: s.uePort,
 		v6: c.v6, tos: tos &^ ecnMask, ttl: ttl,
 		sn: s.sn(ssn), ack: s.ueISN + uint32(s.rcvNext), flags: flags | packet.ACK,
 		window: field(c.up.rightEdge-c.up.acked, c.srvScale),
@@ -210,9 +210,9 @@ func (p *Proxy) resetServer(c *Conn) {
 }
 
 func (p *Proxy) resetServerAt(c *Conn, sn uint32) {
-	k := &c.subflows[0].key
+	f := c.subflows[0]
 	h := shape{
-		src: &k.ue, dst: &k.srv, srcPort: k.uePort, dstPort: k.srvPort, v6: c.v6, ttl: defaultTTL,
+		src: &f.ue, dst: &c.srv, srcPort: f.uePort, dstPort: c.srvPort, v6: c.v6, ttl: defaultTTL,
 		sn: sn, ack: c.srvAckSN(c.down.acked), flags: packet.RST | packet.ACK,
 	}
 	buf := p.pool.Get()

@@ -18,10 +18,9 @@ const minMSS = 88
 
 // uplinkSYN takes a SYN. f is the subflow with its 4-tuple, nil if there is none.
 func (p *Proxy) uplinkSYN(s *Session, a steer.Access, r Rule, f *Subflow, g *segment) Verdict {
-	o, in := &g.opt.mp, g.in
-	key := flowKey{session: s.ID, uePort: in.SrcPort, srvPort: in.DstPort, ue: in.Src, srv: in.Dst}
+	o := &g.opt.mp
 	if o.Present&mptcp.Join != 0 && o.JoinLen == 12 {
-		p.uplinkJoin(s, a, r, key, f, g)
+		p.uplinkJoin(s, a, r, f, g)
 		return Taken
 	}
 	if f != nil {
@@ -41,12 +40,12 @@ func (p *Proxy) uplinkSYN(s *Session, a steer.Access, r Rule, f *Subflow, g *seg
 		return NotProxied
 	}
 	k, ok := p.takeKey()
-	if !ok {
+	if !ok || !p.flows.room(uplinkKey(s, g.in)) {
 		p.count.FallbackKeys++
 		g.stripMPTCP()
 		return NotProxied
 	}
-	c := p.newConn(s, a, r, key, g, k)
+	c := p.newConn(s, a, r, g, k)
 	p.count.Connections++
 	p.forwardSYN(c, g)
 	return Taken
@@ -93,7 +92,7 @@ func (p *Proxy) repeatedSYN(f *Subflow, g *segment) (v Verdict, known bool) {
 		p.discard(g.buf, &p.count.DropStale)
 		return Taken, true
 	}
-	p.unlist(f)
+	p.flows.remove(f)
 	return 0, false
 }
 
@@ -111,9 +110,9 @@ func (p *Proxy) takeKey() (mptcp.KeyPair, bool) {
 }
 
 // newConn makes the connection that the SYN g opens.
-func (p *Proxy) newConn(s *Session, a steer.Access, r Rule, key flowKey, g *segment, k mptcp.KeyPair) *Conn {
+func (p *Proxy) newConn(s *Session, a steer.Access, r Rule, g *segment, k mptcp.KeyPair) *Conn {
 	c := &Conn{
-		proxy: p, session: s, rule: r, v6: g.in.Version == 6, point: s.nextPoint, local: k,
+		proxy: p, session: s, rule: r, v6: g.in.Version == 6, srv: g.in.Dst, srvPort: g.in.DstPort, point: s.nextPoint, local: k,
 		ueISN: g.tcp.SN(), checksum: g.opt.mp.CapableFlags&mptcp.FlagChecksum != 0,
 		timestamps: g.opt.hasTS, sackPermitted: g.opt.sackPermitted, scaled: g.opt.hasScale,
 		ueScale: g.opt.scale, lastActive: p.now,
@@ -122,7 +121,7 @@ func (p *Proxy) newConn(s *Session, a steer.Access, r Rule, key flowKey, g *segm
 	c.up.fin, c.down.fin = none, none
 	c.down.recent = [4]int64{none, none, none, none}
 	c.down.rightEdge = int64(g.tcp.Window())
-	f := p.addSubflow(c, 0, s, a, r, key, g)
+	f := p.addSubflow(c, 0, s, a, r, g)
 	f.state = subflowEstablished
 	p.tokens[k.Token] = c
 	s.link(c)
@@ -137,9 +136,9 @@ const goldenStep = 40503
 
 // addSubflow makes the subflow that the SYN g opens, in place i of c's: the next one, or
 // that of a subflow that is forgotten.
-func (p *Proxy) addSubflow(c *Conn, i int, s *Session, a steer.Access, r Rule, key flowKey, g *segment) *Subflow {
+func (p *Proxy) addSubflow(c *Conn, i int, s *Session, a steer.Access, r Rule, g *segment) *Subflow {
 	f := &Subflow{
-		conn: c, session: s, pdr: r.PDR, access: a, index: uint8(i), key: key,
+		conn: c, session: s, pdr: r.PDR, access: a, index: uint8(i), ue: g.in.Src, uePort: g.in.SrcPort,
 		ueISN: g.tcp.SN(), scale: g.opt.scale, ueTSval: g.opt.tsval, tsvalTime: p.now,
 		next: 1, acked: 1, rcvNext: 1, fin: none, ackSent: 1,
 	}
@@ -149,7 +148,7 @@ func (p *Proxy) addSubflow(c *Conn, i int, s *Session, a steer.Access, r Rule, k
 		p.drop(c.subflows[i])
 		c.subflows[i] = f
 	}
-	p.flows[key], p.lastFlow = f, f
+	p.flows.put(f)
 	if s != c.session {
 		s.guests = append(s.guests, f)
 	}

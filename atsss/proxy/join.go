@@ -10,7 +10,7 @@ import (
 )
 
 // uplinkJoin takes a SYN with MP_JOIN (RFC 8684 §3.2). f is what has its 4-tuple.
-func (p *Proxy) uplinkJoin(s *Session, a steer.Access, r Rule, key flowKey, f *Subflow, g *segment) {
+func (p *Proxy) uplinkJoin(s *Session, a steer.Access, r Rule, f *Subflow, g *segment) {
 	c := p.tokens[g.opt.mp.JoinToken]
 	switch {
 	case f != nil && f.conn == c && f.state == subflowJoining && f.ueISN == g.tcp.SN():
@@ -19,16 +19,16 @@ func (p *Proxy) uplinkJoin(s *Session, a steer.Access, r Rule, key flowKey, f *S
 	case c == nil || c.state != stateEstablished || c.ended():
 		p.refuseJoin(s, a, r, g, mptcp.ReasonMPTCP)
 		return
-	case key.srv != c.subflows[0].key.srv || key.srvPort != c.subflows[0].key.srvPort || f != nil && f.live():
+	case g.in.Dst != c.srv || g.in.DstPort != c.srvPort || f != nil && f.live():
 		p.refuseJoin(s, a, r, g, mptcp.ReasonProhibited)
 		return
 	}
 	i := c.place()
-	if i < 0 {
+	if i < 0 || !p.flows.room(uplinkKey(s, g.in)) {
 		p.refuseJoin(s, a, r, g, mptcp.ReasonResources)
 		return
 	}
-	f = p.addSubflow(c, i, s, a, r, key, g)
+	f = p.addSubflow(c, i, s, a, r, g)
 	f.state = subflowJoining
 	f.ourISN = uint32(p.rand())
 	f.peerID, f.ueNonce, f.ourNonce = g.opt.mp.JoinID, g.opt.mp.JoinNonce, uint32(p.rand())
@@ -88,7 +88,7 @@ func (p *Proxy) joinSYNACK(f *Subflow, g *segment) {
 	o.bytes(mptcp.AppendJoinSYNACK(p.scratch[:0], f.backup, f.addrID, &mac, f.ourNonce))
 	g.buf.Reset()
 	h := shape{
-		src: &f.key.srv, dst: &f.key.ue, srcPort: f.key.srvPort, dstPort: f.key.uePort,
+		src: &c.srv, dst: &f.ue, srcPort: c.srvPort, dstPort: f.uePort,
 		v6: c.v6, ttl: defaultTTL, sn: f.ourISN, ack: f.ueISN + 1,
 		flags: packet.SYN | packet.ACK, window: field(c.up.rightEdge-c.up.acked, 0),
 	}

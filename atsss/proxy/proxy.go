@@ -13,11 +13,10 @@ type Proxy struct {
 	keys *mptcp.KeyPool
 	rand func() uint64
 
-	flows    map[flowKey]*Subflow
-	lastFlow *Subflow // found last by flow; nil = none
-	tokens   map[uint32]*Conn
-	timers   wheel
-	count    Counters
+	flows  flowTable
+	tokens map[uint32]*Conn
+	timers wheel
+	count  Counters
 
 	// Scratch of the packet being worked on.
 	now     Time
@@ -33,7 +32,7 @@ type Proxy struct {
 func New(cfg Config) *Proxy {
 	return &Proxy{
 		pool: cfg.Pool, keys: cfg.Keys, rand: cfg.Rand,
-		flows: make(map[flowKey]*Subflow), tokens: make(map[uint32]*Conn),
+		flows: newFlowTable(cfg.Rand), tokens: make(map[uint32]*Conn),
 		blocks: make([]dsm.Range, 0, 4),
 	}
 }
@@ -56,7 +55,7 @@ func (p *Proxy) Idle() bool { return p.timers.n == 0 && p.keys.Full() }
 func (p *Proxy) Uplink(now Time, s *Session, a steer.Access, r Rule, buf *packet.Buffer, in *packet.Info, out *Out) Verdict {
 	p.now, p.out = now, out
 	g := &p.seg
-	f := p.flow(s, &in.Src, &in.Dst, in.SrcPort, in.DstPort)
+	f := p.flows.find(uplinkKey(s, in))
 	if f == nil && (r.Policy == nil || r.Policy.Functionality != steer.MPTCP || !isSYN(buf, in)) {
 		p.Heard(now, s, a)
 		return NotProxied
@@ -78,34 +77,12 @@ func (p *Proxy) Uplink(now Time, s *Session, a steer.Access, r Rule, buf *packet
 	return p.uplinkFlow(f, g)
 }
 
-// flow is the subflow with the given 4-tuple, nil if there is none. Packets come in
-// trains: the last one found is looked at first.
-func (p *Proxy) flow(s *Session, ue, srv *packet.Addr, uePort, srvPort uint16) *Subflow {
-	if f := p.lastFlow; f != nil && f.key.uePort == uePort && f.key.srvPort == srvPort && f.session == s &&
-		f.key.ue == *ue && f.key.srv == *srv {
-		return f
-	}
-	f := p.flows[flowKey{session: s.ID, uePort: uePort, srvPort: srvPort, ue: *ue, srv: *srv}]
-	if f != nil {
-		p.lastFlow = f
-	}
-	return f
-}
-
 // drop removes what leads to subflow f.
 func (p *Proxy) drop(f *Subflow) {
-	p.unlist(f)
+	p.flows.remove(f)
 	if f.session != f.conn.session {
 		f.session.removeGuest(f)
 	}
-}
-
-// unlist takes f out of the table of flows.
-func (p *Proxy) unlist(f *Subflow) {
-	if p.flows[f.key] == f {
-		delete(p.flows, f.key)
-	}
-	p.lastFlow = nil
 }
 
 // isSYN says whether the packet is a SYN without ACK; false if it is too short.
@@ -117,7 +94,7 @@ func isSYN(buf *packet.Buffer, in *packet.Info) bool {
 // Downlink takes a TCP packet from N6 for a UE address of session s; buf and in as
 // for Uplink; r is the rule of the PDR that it matches.
 func (p *Proxy) Downlink(now Time, s *Session, r Rule, buf *packet.Buffer, in *packet.Info, out *Out) Verdict {
-	f := p.flow(s, &in.Dst, &in.Src, in.DstPort, in.SrcPort)
+	f := p.flows.find(downlinkKey(s, in))
 	if f == nil || f.index != 0 {
 		return NotProxied
 	}
@@ -189,7 +166,7 @@ func (p *Proxy) EndSession(s *Session) {
 	for _, f := range s.guests {
 		f.state = subflowDead
 		f.conn.refresh()
-		p.unlist(f)
+		p.flows.remove(f)
 	}
 	s.guests = nil
 }
