@@ -68,15 +68,16 @@ func rangeOps() *rapid.Generator[[]rangeOp] {
 func TestRangesAgainstBitmap(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		var s Ranges
+		var m Pool
 		b := make(bitmap, bits)
 		for _, op := range rangeOps().Draw(t, "operations") {
 			switch op.call {
 			case "Add":
-				if got, want := s.Add(op.from, op.to), b.add(op.from, op.to); got != want {
+				if got, want := s.Add(&m, op.from, op.to), b.add(op.from, op.to); got != want {
 					t.Fatalf("%v: says %v, want %v", op, got, want)
 				}
 			case "TrimBelow":
-				s.TrimBelow(op.from)
+				s.TrimBelow(&m, op.from)
 				clear(b[:op.from])
 			}
 			if got, want := rangesOf(&s), b.ranges(); !slices.Equal(got, want) {
@@ -133,12 +134,13 @@ func TestRangesOverflow(t *testing.T) {
 		{"over all of them", -5, last + 5, true, 1, Range{-5, last + 5}},
 	} {
 		var s Ranges
+		var m Pool
 		for i := range int64(MaxRanges) {
-			if !s.Add(10*i, 10*i+1) {
+			if !s.Add(&m, 10*i, 10*i+1) {
 				t.Fatalf("range %d was not added", i)
 			}
 		}
-		if grew := s.Add(tc.from, tc.to); grew != tc.grew {
+		if grew := s.Add(&m, tc.from, tc.to); grew != tc.grew {
 			t.Errorf("%s: says %v", tc.name, grew)
 		}
 		if n := s.Len(); n != tc.n || s.Get(n-1) != tc.highest {
@@ -150,11 +152,12 @@ func TestRangesOverflow(t *testing.T) {
 // TestRangesSteadyState: a scoreboard that slides on neither grows nor allocates.
 func TestRangesSteadyState(t *testing.T) {
 	var s Ranges
+	var m Pool
 	x := int64(0)
 	step := func() { // every other number, more ranges than fit now and then
-		s.Add(x, x+1)
+		s.Add(&m, x, x+1)
 		if x += 2; x%50 == 0 {
-			s.TrimBelow(x - 3*MaxRanges)
+			s.TrimBelow(&m, x-3*MaxRanges)
 		}
 	}
 	for range 10 * MaxRanges {
@@ -163,8 +166,8 @@ func TestRangesSteadyState(t *testing.T) {
 	if n := testing.AllocsPerRun(100_000, step); n != 0 {
 		t.Errorf("%v allocations per step", n)
 	}
-	if c := cap(s.r); c > 2*MaxRanges {
-		t.Errorf("room for %d ranges, at most %d live", c, MaxRanges)
+	if free := m.sets; len(free[0])+len(free[1]) != 2 || len(free[2]) > 1 {
+		t.Errorf("the pool has %v", free)
 	}
 }
 
@@ -173,14 +176,15 @@ func BenchmarkRangesAdd(b *testing.B) {
 	for _, n := range []int64{1, 4, MaxRanges} {
 		b.Run(fmt.Sprint(n), func(b *testing.B) {
 			var s Ranges
+			var m Pool
 			for i := range n {
-				s.Add(10*i, 10*i+5)
+				s.Add(&m, 10*i, 10*i+5)
 			}
 			x := 10 * n
 			b.ReportAllocs()
 			for b.Loop() {
-				s.TrimBelow(s.Get(0).To)
-				s.Add(x, x+5)
+				s.TrimBelow(&m, s.Get(0).To)
+				s.Add(&m, x, x+5)
 				x += 10
 			}
 			if int64(s.Len()) != n {

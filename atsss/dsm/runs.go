@@ -1,196 +1,360 @@
-// Package dsm stores the data sequence mappings of one direction of a connection:
-// which stream positions travel under which subflow sequence numbers (FlexCP §3.2,
-// the D-tree's contract). It knows no packets.
-//
-// A [Runs] is one ordered index of runs. A connection keeps one by stream position
-// (DSN to subflow and SSN) and each subflow one by SSN (SSN to stream position);
-// data that were moved to another subflow stay in the first subflow's index, which
-// is FlexCP's Equiv-SSN. Positions and SSNs are both int64 here, expanded from the
-// wire by the caller, so nothing wraps.
-//
-// The shape is a sorted slice with its head cut off lazily: appending, merging and
-// releasing at the ends is O(1), lookup O(log n), insertion in the middle O(n).
-// Left out: timestamps and retransmission counts, which the caller keeps per
-// subflow.
 package dsm
 
-// Run is a maximal piece of a mapping: N consecutive keys from At on map to N
-// consecutive values from To on, on one subflow.
+// Runs is an ordered set of runs whose keys do not overlap. Runs that continue one
+// another are one. The zero value is empty and ready; an empty Runs holds no memory.
 //
-//	key    At ........ At+N
-//	        |           |
-//	value  To ........ To+N      of subflow Sub
-type Run struct {
-	At, To int64
-	N      int64
-	Sub    uint8
-}
-
-// End is the key after the run's last.
-func (r Run) End() int64 { return r.At + r.N }
-
-// ToOf is the value of key x, which must lie in the run.
-func (r Run) ToOf(x int64) int64 { return r.To + x - r.At }
-
-func (r Run) continues(next Run) bool {
-	return r.End() == next.At && r.To+r.N == next.To && r.Sub == next.Sub
-}
-
-// Runs is an ordered set of runs whose keys do not overlap. The zero value is
-// empty and ready.
-//
-//	runs: | released | run run     run run |        keys rise, gaps are allowed
-//	                 ^head                 ^len
+//	                   last
+//	                    |
+//	leaf  leaf  leaf  leaf        each a sorted piece; keys rise from leaf to leaf
+//	  |     |     |     |
+//	 at    at    at    at         the directory, if there is more than one leaf
 type Runs struct {
-	runs []Run
-	head int
+	last *leaf      // has the highest keys; nil = there is no run
+	dir  *directory // of all leaves; nil = last is the only one
 }
 
-// Len is the number of runs.
-func (s *Runs) Len() int { return len(s.runs) - s.head }
+// Cursor is a place in a [Runs], valid until the next change of it.
+type Cursor struct {
+	dir  *directory
+	leaf *leaf
+	k    int // number of leaf in dir
+	i    int // index in leaf.runs
+}
 
-// Get is the i-th run, 0 <= i < Len(), in the order of keys.
-func (s *Runs) Get(i int) Run { return s.runs[s.head+i] }
+// OK says whether there is a run at the cursor; false behind the last.
+func (c *Cursor) OK() bool { return c.leaf != nil && c.i < len(c.leaf.runs) }
 
-// Search is the index of the first run that ends after x; Len() if none does.
-func (s *Runs) Search(x int64) int {
-	lo, hi := s.head, len(s.runs)
-	if hi > lo && s.runs[hi-1].At <= x { // the newest run is asked for most
-		if x < s.runs[hi-1].End() {
-			return hi - 1 - s.head
-		}
-		return hi - s.head
+// Run is the run at the cursor, if OK.
+func (c *Cursor) Run() Run { return c.leaf.runs[c.i] }
+
+// Next moves the cursor to the next run, if OK.
+func (c *Cursor) Next() {
+	if c.i++; c.i == len(c.leaf.runs) && c.dir != nil && c.k+1 < c.dir.len() {
+		c.k++
+		c.leaf = c.dir.entry(c.k).leaf
+		c.i = c.leaf.head
 	}
-	for lo < hi {
-		mid := int(uint(lo+hi) / 2)
-		if s.runs[mid].End() > x {
-			hi = mid
-		} else {
-			lo = mid + 1
-		}
+}
+
+// before is the run before the cursor, which is OK; nil if there is none.
+func (c *Cursor) before() *Run {
+	switch {
+	case c.i > c.leaf.head:
+		return &c.leaf.runs[c.i-1]
+	case c.k > 0:
+		l := c.dir.entry(c.k - 1).leaf
+		return &l.runs[len(l.runs)-1]
 	}
-	return lo - s.head
+	return nil
+}
+
+// Empty says whether there is no run.
+func (s *Runs) Empty() bool { return s.last == nil }
+
+// Len is the number of runs. It takes a step per leaf.
+func (s *Runs) Len() int {
+	if s.dir == nil {
+		if s.last == nil {
+			return 0
+		}
+		return len(s.last.live())
+	}
+	n := 0
+	for k := range s.dir.len() {
+		n += len(s.dir.entry(k).leaf.live())
+	}
+	return n
+}
+
+// First is the run with the lowest keys.
+func (s *Runs) First() (r Run, ok bool) {
+	l := s.last
+	if l == nil {
+		return Run{}, false
+	}
+	if s.dir != nil {
+		l = s.dir.entry(0).leaf
+	}
+	return l.runs[l.head], true
 }
 
 // At is the run that key x lies in.
 func (s *Runs) At(x int64) (r Run, ok bool) {
-	if i := s.Search(x); i < s.Len() {
-		r = s.Get(i)
+	l := s.last
+	if l == nil {
+		return Run{}, false
+	}
+	if s.dir != nil && x < l.firstKey() {
+		l = s.dir.entry(s.dir.search(x)).leaf
+	}
+	if i := l.search(x); i < len(l.runs) {
+		r = l.runs[i]
 		return r, r.At <= x
 	}
 	return Run{}, false
 }
 
-// Append adds r, which must begin at or after the end of every other run, and
-// merges it with the last run if it continues it.
-func (s *Runs) Append(r Run) {
-	if n := len(s.runs); n > s.head && s.runs[n-1].continues(r) {
-		s.runs[n-1].N += r.N
-		return
+// Search is the place of the first run that ends after x.
+func (s *Runs) Search(x int64) Cursor {
+	c := Cursor{dir: s.dir, leaf: s.last}
+	if s.last == nil {
+		return c
 	}
-	s.reuse()
-	s.runs = append(s.runs, r)
+	if s.dir != nil {
+		c.k = s.dir.len() - 1
+		if x < s.last.firstKey() {
+			c.k = s.dir.search(x)
+			c.leaf = s.dir.entry(c.k).leaf
+		}
+	}
+	if c.i = c.leaf.search(x); c.i == len(c.leaf.runs) {
+		c.i--
+		c.Next()
+	}
+	return c
 }
 
-// reuse moves the runs over the released ones if there is no room behind and more
-// than half are released: growing goes by live runs, and moving stays O(1) per run.
-func (s *Runs) reuse() {
-	if len(s.runs) == cap(s.runs) && s.head > len(s.runs)/2 {
-		s.runs = s.runs[:copy(s.runs, s.runs[s.head:])]
-		s.head = 0
+// Append adds r, which must not be empty and must begin at or after the end of every
+// other run, and merges it with the last run if it continues it.
+func (s *Runs) Append(m *Pool, r Run) {
+	l := s.last
+	if l == nil {
+		l = m.leaf(0)
+		s.last = l
+		l.runs = append(l.runs, r)
+		return
+	}
+	n := len(l.runs)
+	if last := &l.runs[n-1]; last.continues(r) {
+		last.N += r.N
+		return
+	}
+	if n == cap(l.runs) {
+		s.extend(m, r)
+		return
+	}
+	l.runs = l.runs[:n+1]
+	l.runs[n] = r
+}
+
+// extend puts r behind the last leaf's runs, where there is no room.
+func (s *Runs) extend(m *Pool, r Run) {
+	l := s.last
+	switch {
+	case l.head > cap(l.runs)/8: // so that moving costs little per run
+		l.settle()
+	case cap(l.runs) < maxLeaf:
+		l = s.grow(m)
+	default:
+		l = m.leaf(len(leafClasses) - 1)
+		l.runs = append(l.runs, r)
+		s.addLeaf(m, s.leaves(), l)
+		return
+	}
+	l.runs = append(l.runs, r)
+}
+
+// grow moves the runs of the only leaf to one of the next size.
+func (s *Runs) grow(m *Pool) *leaf {
+	l := m.leaf(s.last.class() + 1)
+	l.runs = append(l.runs, s.last.live()...)
+	m.putLeaf(s.last)
+	s.last = l
+	return l
+}
+
+// leaves is the number of leaves of a Runs that is not empty.
+func (s *Runs) leaves() int {
+	if s.dir == nil {
+		return 1
+	}
+	return s.dir.len()
+}
+
+// addLeaf makes l, which is not empty, the k-th leaf.
+func (s *Runs) addLeaf(m *Pool, k int, l *leaf) {
+	if s.dir == nil {
+		s.dir = m.directory()
+		s.dir.insert(0, s.last)
+	}
+	if k == s.dir.len() {
+		s.last = l
+	}
+	s.dir.insert(k, l)
+}
+
+// dropLeaf gives the k-th leaf back.
+func (s *Runs) dropLeaf(m *Pool, k int) {
+	if s.dir == nil {
+		m.putLeaf(s.last)
+		s.last = nil
+		return
+	}
+	m.putLeaf(s.dir.entry(k).leaf)
+	s.dir.remove(k)
+	s.last = s.dir.entry(s.dir.len() - 1).leaf
+	if s.dir.len() == 1 {
+		m.putDirectory(s.dir)
+		s.dir = nil
 	}
 }
 
 // Insert adds the parts of r whose keys no run has yet; keys already there keep
 // their mapping.
-func (s *Runs) Insert(r Run) {
+func (s *Runs) Insert(m *Pool, r Run) {
 	for r.N > 0 {
-		i := s.Search(r.At)
-		if i == s.Len() {
-			s.Append(r)
+		c := s.Search(r.At)
+		if !c.OK() {
+			s.Append(m, r)
 			return
 		}
-		if at := s.Get(i).At; at > r.At {
-			s.insertAt(i, r.first(min(r.N, at-r.At)))
+		next := c.Run()
+		if next.At > r.At {
+			s.put(m, &c, r.first(next.At-r.At))
 		}
-		r = r.after(s.Get(s.Search(r.At)).End())
+		r = r.after(next.End())
 	}
 }
 
+// put puts r, whose keys are free, before the run at c, merging it with its neighbours.
+func (s *Runs) put(m *Pool, c *Cursor, r Run) {
+	prev, next := c.before(), &c.leaf.runs[c.i]
+	before, behind := prev != nil && prev.continues(r), r.continues(*next)
+	switch {
+	case before && behind:
+		prev.N += r.N + next.N
+		s.take(m, c)
+	case before:
+		prev.N += r.N
+	case behind:
+		next.At, next.To, next.N = r.At, r.To, next.N+r.N
+		s.rekey(c)
+	default:
+		s.insert(m, c, r)
+	}
+}
+
+// insert puts r before the run at c.
+func (s *Runs) insert(m *Pool, c *Cursor, r Run) {
+	if c.leaf.full() {
+		if cap(c.leaf.runs) < maxLeaf {
+			c.leaf = s.grow(m)
+		} else {
+			s.split(m, c)
+		}
+	}
+	c.leaf.insert(c.i, r)
+	s.rekey(c)
+}
+
+// split moves the upper half of the full leaf at c to a new one. c stays before the
+// same run.
+func (s *Runs) split(m *Pool, c *Cursor) {
+	const half = maxLeaf / 2
+	upper := m.leaf(len(leafClasses) - 1)
+	upper.runs = append(upper.runs, c.leaf.runs[half:]...)
+	c.leaf.runs = c.leaf.runs[:half]
+	s.addLeaf(m, c.k+1, upper)
+	if c.dir = s.dir; c.i > half {
+		c.leaf, c.k, c.i = upper, c.k+1, c.i-half
+	}
+}
+
+// rekey corrects the directory after the first run of the leaf at c has changed.
+func (s *Runs) rekey(c *Cursor) {
+	if s.dir != nil {
+		s.dir.entry(c.k).at = c.leaf.firstKey()
+	}
+}
+
+// take takes out the run at c, and joins its leaf with the next if both are sparse.
+func (s *Runs) take(m *Pool, c *Cursor) {
+	c.leaf.remove(c.i)
+	n := len(c.leaf.live())
+	switch {
+	case n == 0:
+		s.dropLeaf(m, c.k)
+	case s.dir == nil:
+	case n < maxLeaf/4:
+		s.rekey(c)
+		s.join(m, c.k)
+	default:
+		s.rekey(c)
+	}
+}
+
+// join makes one of the k-th leaf, which is sparse, and the one before it (of the first,
+// the one behind it) if half of it stays free.
+func (s *Runs) join(m *Pool, k int) {
+	k = max(k, 1)
+	to, from := s.dir.entry(k-1).leaf, s.dir.entry(k).leaf
+	if len(to.live())+len(from.live()) > maxLeaf/2 {
+		return
+	}
+	to.settle()
+	to.runs = append(to.runs, from.live()...)
+	s.dropLeaf(m, k)
+}
+
 // Replace maps r's keys as r says, whatever they mapped to before.
-func (s *Runs) Replace(r Run) {
-	s.Remove(r.At, r.End())
-	s.Insert(r)
+func (s *Runs) Replace(m *Pool, r Run) {
+	s.Remove(m, r.At, r.End())
+	s.Insert(m, r)
 }
 
 // Remove forgets the keys in [from, to).
-func (s *Runs) Remove(from, to int64) {
-	for i := s.Search(from); i < s.Len() && s.Get(i).At < to; {
-		r := s.Get(i)
+func (s *Runs) Remove(m *Pool, from, to int64) {
+	for from < to {
+		c := s.Search(from)
+		if !c.OK() {
+			return
+		}
+		r := c.Run()
+		if r.At >= to {
+			return
+		}
 		left, right := r.first(max(0, from-r.At)), r.after(to)
 		switch {
-		case left.N > 0 && right.N > 0:
-			s.runs[s.head+i] = left
-			s.insertAt(i+1, right)
-			return
 		case left.N > 0:
-			s.runs[s.head+i] = left
-			i++
+			c.leaf.runs[c.i] = left
+			if right.N > 0 {
+				s.Insert(m, right)
+			}
 		case right.N > 0:
-			s.runs[s.head+i] = right
-			return
+			c.leaf.runs[c.i] = right
+			s.rekey(&c)
 		default:
-			s.runs = append(s.runs[:s.head+i], s.runs[s.head+i+1:]...)
+			s.take(m, &c)
 		}
+		from = r.End()
 	}
 }
 
 // ReleaseTo forgets every key below x.
-func (s *Runs) ReleaseTo(x int64) {
-	for s.head < len(s.runs) && s.runs[s.head].End() <= x {
-		s.head++
-	}
-	if s.head == len(s.runs) {
-		s.runs, s.head = s.runs[:0], 0
+func (s *Runs) ReleaseTo(m *Pool, x int64) {
+	l := s.last
+	if l == nil {
 		return
 	}
-	if r := &s.runs[s.head]; r.At < x {
+	for s.dir != nil {
+		if l = s.dir.entry(0).leaf; l.end() > x {
+			break
+		}
+		s.dropLeaf(m, 0)
+		l = s.last
+	}
+	if l.releaseTo(x); l.head == len(l.runs) {
+		s.dropLeaf(m, 0)
+		return
+	}
+	if r := &l.runs[l.head]; r.At < x {
 		*r = r.after(x)
 	}
 }
 
-// first is the first n keys of r.
-func (r Run) first(n int64) Run {
-	r.N = min(r.N, n)
-	return r
-}
-
-// after is what of r lies at or after key x.
-func (r Run) after(x int64) Run {
-	if d := x - r.At; d > 0 {
-		d = min(d, r.N)
-		r.At, r.To, r.N = r.At+d, r.To+d, r.N-d
-	}
-	return r
-}
-
-// insertAt puts r before the run of index i, merging with its neighbours.
-func (s *Runs) insertAt(i int, r Run) {
-	s.reuse()
-	i += s.head
-	before := i > s.head && s.runs[i-1].continues(r)
-	behind := i < len(s.runs) && r.continues(s.runs[i])
-	switch {
-	case before && behind:
-		s.runs[i-1].N += r.N + s.runs[i].N
-		s.runs = append(s.runs[:i], s.runs[i+1:]...)
-	case before:
-		s.runs[i-1].N += r.N
-	case behind:
-		s.runs[i].At, s.runs[i].To, s.runs[i].N = r.At, r.To, s.runs[i].N+r.N
-	default:
-		s.runs = append(s.runs, Run{})
-		copy(s.runs[i+1:], s.runs[i:])
-		s.runs[i] = r
+// Free forgets every key.
+func (s *Runs) Free(m *Pool) {
+	for s.last != nil {
+		s.dropLeaf(m, 0)
 	}
 }

@@ -60,12 +60,12 @@ func (p *Proxy) downlinkAck(c *Conn, g *segment) (acked, sacked, ok bool) {
 	c.up.rightEdge = max(c.up.rightEdge, u+int64(g.tcp.Window())<<c.srvScale)
 	if u > c.up.acked {
 		c.up.acked = u
-		c.up.sacked.TrimBelow(u)
+		c.up.sacked.TrimBelow(&p.maps, u)
 		acked = true
 	}
 	for i := range g.opt.sacks {
 		from, to := expand(u, g.opt.sack[i][0]-c.ueISN-1), expand(u, g.opt.sack[i][1]-c.ueISN-1)
-		if from > c.up.acked && from < to && to <= limit && c.up.sacked.Add(from, to) {
+		if from > c.up.acked && from < to && to <= limit && c.up.sacked.Add(&p.maps, from, to) {
 			sacked = true
 		}
 	}
@@ -90,8 +90,8 @@ func (p *Proxy) acknowledgeUE(c *Conn, sacked, duplicate bool) {
 		}
 		switch {
 		case s.rcvNext != s.ackSent,
-			sacked && s.up.Len() > 0,
-			duplicate && !c.sackPermitted && s.up.Len() > 0,
+			sacked && !s.up.Empty(),
+			duplicate && !c.sackPermitted && !s.up.Empty(),
 			c.up.fin != none && c.up.acked > c.up.fin && s.dataAck != c.up.acked:
 			p.ackUE(s, s.echoServer())
 			told = true
@@ -199,10 +199,9 @@ func (p *Proxy) nextPiece(c *Conn, d, n int64) (pc piece, ok bool) {
 		return p.newPiece(c, d, n)
 	}
 	// The server sends this again, or fills a hole that it left.
-	i := c.down.runs.Search(d)
 	limit := c.down.next
-	if i < c.down.runs.Len() {
-		r := c.down.runs.Get(i)
+	if at := c.down.runs.Search(d); at.OK() {
+		r := at.Run()
 		if r.At <= d {
 			return p.mappedPiece(c, r, d, min(n, r.End()-d))
 		}
@@ -258,7 +257,7 @@ func (p *Proxy) remap(c *Conn, s *Subflow, d, n int64) (pc piece, ok bool) {
 	}
 	n = min(n, s.maxPayload())
 	p.count.Remapped += uint64(n)
-	c.down.runs.Remove(d, d+n)
+	c.down.runs.Remove(&p.maps, d, d+n)
 	p.assign(c, s, d, n)
 	pc = piece{s: s, ssn: s.next - n, n: n}
 	p.sending(s)
@@ -269,11 +268,11 @@ func (p *Proxy) remap(c *Conn, s *Subflow, d, n int64) (pc piece, ok bool) {
 func (p *Proxy) assign(c *Conn, s *Subflow, d, n int64) {
 	r := dsm.Run{At: d, To: s.next, N: n, Sub: s.index}
 	if d >= c.down.next {
-		c.down.runs.Append(r)
+		c.down.runs.Append(&p.maps, r)
 	} else {
-		c.down.runs.Insert(r)
+		c.down.runs.Insert(&p.maps, r)
 	}
-	s.down.Append(dsm.Run{At: s.next, To: d, N: n})
+	s.down.Append(&p.maps, dsm.Run{At: s.next, To: d, N: n})
 	s.next += n
 }
 

@@ -117,7 +117,7 @@ func (p *Proxy) plug(f *Subflow) {
 			p.unmap(f, r.ToOf(x), n)
 		}
 		d := c.received() - n
-		f.down.Replace(dsm.Run{At: x, To: d, N: n})
+		f.down.Replace(&p.maps, dsm.Run{At: x, To: d, N: n})
 		p.sendFiller(f, d, x, n)
 		x += n
 	}
@@ -127,17 +127,17 @@ func (p *Proxy) plug(f *Subflow) {
 func (p *Proxy) unmap(f *Subflow, d, n int64) {
 	c := f.conn
 	for x := d; x < d+n; {
-		i := c.down.runs.Search(x)
-		if i == c.down.runs.Len() {
+		at := c.down.runs.Search(x)
+		if !at.OK() {
 			return
 		}
-		r := c.down.runs.Get(i)
+		r := at.Run()
 		from, to := max(x, r.At), min(d+n, r.End())
 		if from >= to {
 			return
 		}
 		if r.Sub == f.index {
-			c.down.runs.Remove(from, to)
+			c.down.runs.Remove(&p.maps, from, to)
 		}
 		x = to
 	}

@@ -146,6 +146,7 @@ func (p *Proxy) addSubflow(c *Conn, i int, s *Session, a steer.Access, r Rule, g
 		c.subflows = append(c.subflows, f)
 	} else {
 		p.drop(c.subflows[i])
+		c.subflows[i].freeMaps()
 		c.subflows[i] = f
 	}
 	p.flows.put(f)

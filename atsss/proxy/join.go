@@ -62,8 +62,8 @@ func (c *Conn) place() int {
 
 // holds says whether downlink data that the UE lacks are mapped to subflow sub.
 func (c *Conn) holds(sub uint8) bool {
-	for i := range c.down.runs.Len() {
-		if c.down.runs.Get(i).Sub == sub {
+	for at := c.down.runs.Search(c.down.acked); at.OK(); at.Next() {
+		if at.Run().Sub == sub {
 			return true
 		}
 	}
@@ -153,7 +153,7 @@ func (p *Proxy) uplinkJoining(f *Subflow, g *segment) {
 // lost it is filled like any hole.
 func (p *Proxy) confirm(f *Subflow) {
 	d := f.conn.received() - 1
-	f.down.Append(dsm.Run{At: f.next, To: d, N: 1})
+	f.down.Append(&p.maps, dsm.Run{At: f.next, To: d, N: 1})
 	f.next++
 	f.path.time(f.next, p.now)
 	p.sending(f)

@@ -16,6 +16,7 @@ type Proxy struct {
 	flows  flowTable
 	tokens map[uint32]*Conn
 	timers wheel
+	maps   dsm.Pool // memory of the connections' mappings
 	count  Counters
 
 	// Scratch of the packet being worked on.
@@ -176,6 +177,7 @@ func (p *Proxy) forget(c *Conn) {
 	for _, f := range c.subflows {
 		p.drop(f)
 	}
+	p.freeMaps(c)
 	if p.tokens[c.local.Token] == c {
 		delete(p.tokens, c.local.Token)
 	}
@@ -190,10 +192,24 @@ func (p *Proxy) forget(c *Conn) {
 func (p *Proxy) close(c *Conn) {
 	c.state = stateClosed
 	p.arm(c, p.now+lingerLife)
-	c.down.runs, c.up.sacked = dsm.Runs{}, dsm.Ranges{}
+	p.freeMaps(c)
+}
+
+// freeMaps forgets the mappings of c, and what was SACKed.
+func (p *Proxy) freeMaps(c *Conn) {
+	c.down.runs.Free(&p.maps)
+	c.up.sacked.Free(&p.maps)
 	for _, f := range c.subflows {
-		f.down, f.up, f.sacked = dsm.Runs{}, dsm.Runs{}, dsm.Ranges{}
+		f.freeMaps()
 	}
+}
+
+// freeMaps forgets the mappings of f, and what was SACKed.
+func (f *Subflow) freeMaps() {
+	m := &f.conn.proxy.maps
+	f.down.Free(m)
+	f.up.Free(m)
+	f.sacked.Free(m)
 }
 
 // relay makes c pass packets unchanged from now on.

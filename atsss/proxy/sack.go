@@ -73,7 +73,10 @@ func (c *Conn) holdsSACK() bool {
 
 // lagging says whether the UE has acknowledged data on s that its DATA_ACK does not
 // cover.
-func (s *Subflow) lagging() bool { return s.down.Len() > 0 && s.down.Get(0).At < s.acked }
+func (s *Subflow) lagging() bool {
+	r, ok := s.down.First()
+	return ok && r.At < s.acked
+}
 
 // collectSACK makes set the positions above the ACK to the server that the UE reported
 // on live subflows. A range that would begin at the ACK is left out: the server would
@@ -84,8 +87,8 @@ func (p *Proxy) collectSACK(c *Conn, set *dsm.Ranges) {
 		if !s.live() {
 			continue
 		}
-		if s.lagging() {
-			s.mapDown(s.down.Get(0).At, s.acked, set)
+		if r, ok := s.down.First(); ok {
+			s.mapDown(r.At, s.acked, set)
 		}
 		for i := range s.sacked.Len() {
 			r := s.sacked.Get(i)
@@ -93,21 +96,22 @@ func (p *Proxy) collectSACK(c *Conn, set *dsm.Ranges) {
 		}
 	}
 	a := c.down.acked
-	set.TrimBelow(a)
+	set.TrimBelow(&p.maps, a)
 	if r, ok := set.Containing(a); ok && p.ackable(c) == a {
-		set.TrimBelow(r.To)
+		set.TrimBelow(&p.maps, r.To)
 	}
 }
 
 // mapDown adds to set the downlink positions of the SSNs [from, to).
 func (s *Subflow) mapDown(from, to int64, set *dsm.Ranges) {
-	for i := s.down.Search(from); i < s.down.Len(); i++ {
-		r := s.down.Get(i)
+	m := &s.conn.proxy.maps
+	for at := s.down.Search(from); at.OK(); at.Next() {
+		r := at.Run()
 		if r.At >= to {
 			return
 		}
 		a, b := max(from, r.At), min(to, r.End())
-		set.Add(r.ToOf(a), r.ToOf(b))
+		set.Add(m, r.ToOf(a), r.ToOf(b))
 	}
 }
 
@@ -140,14 +144,14 @@ func (p *Proxy) ueSACK(s *Subflow, n int) []dsm.Range {
 	set := &p.sackSet
 	set.Clear()
 	c := s.conn
-	for i := range s.up.Len() {
-		r := s.up.Get(i)
+	for at := s.up.Search(s.rcvNext); at.OK(); at.Next() {
+		r := at.Run()
 		if r.Sub == voidRun {
-			set.Add(r.At, r.End())
+			set.Add(&p.maps, r.At, r.End())
 			continue
 		}
 		if r.To < c.up.acked {
-			set.Add(r.At, r.At+min(r.N, c.up.acked-r.To))
+			set.Add(&p.maps, r.At, r.At+min(r.N, c.up.acked-r.To))
 		}
 		for j := c.up.sacked.Search(r.To); j < c.up.sacked.Len(); j++ {
 			k := c.up.sacked.Get(j)
@@ -155,7 +159,7 @@ func (p *Proxy) ueSACK(s *Subflow, n int) []dsm.Range {
 				break
 			}
 			a, b := max(k.From, r.To), min(k.To, r.To+r.N)
-			set.Add(r.At+a-r.To, r.At+b-r.To)
+			set.Add(&p.maps, r.At+a-r.To, r.At+b-r.To)
 		}
 	}
 	// Newest data sit highest: report from the top.

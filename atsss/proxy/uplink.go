@@ -106,12 +106,12 @@ func (p *Proxy) uplinkAck(f *Subflow, g *segment) (news, ok bool) {
 			c.refresh()
 			p.nudge(c)
 		}
-		f.sacked.TrimBelow(f.acked)
+		f.sacked.TrimBelow(&p.maps, f.acked)
 		progress = true
 	}
 	for i := range g.opt.sacks {
 		from, to := expand(f.acked, g.opt.sack[i][0]-f.ourISN), expand(f.acked, g.opt.sack[i][1]-f.ourISN)
-		if from > f.acked && from < to && to <= f.next && f.sacked.Add(from, to) {
+		if from > f.acked && from < to && to <= f.next && f.sacked.Add(&p.maps, from, to) {
 			f.path.heard(f, p.now)
 			progress = true
 			if r, ok := f.down.At(to - 1); ok {
@@ -151,20 +151,19 @@ func (p *Proxy) dataAck(c *Conn, o *mptcp.Options, window int64) {
 	c.down.rightEdge = max(c.down.rightEdge, d+window)
 	if d > c.down.acked {
 		c.down.acked = d
-		c.down.runs.ReleaseTo(d)
+		c.down.runs.ReleaseTo(&p.maps, d)
 	}
 }
 
 // release forgets the mappings of f that are acknowledged both ways, at SSN and at
 // data level; the others are needed to SACK them or to fill their hole.
 func (f *Subflow) release() {
-	for f.down.Len() > 0 {
-		r := f.down.Get(0)
+	for r, ok := f.down.First(); ok; r, ok = f.down.First() {
 		x := min(f.acked, r.At+max(0, f.conn.down.acked-r.To))
 		if x <= r.At {
 			return
 		}
-		f.down.ReleaseTo(x)
+		f.down.ReleaseTo(&f.conn.proxy.maps, x)
 		if x < r.End() {
 			return
 		}
@@ -255,7 +254,7 @@ func (p *Proxy) uplinkPayload(f *Subflow, g *segment, ssn int64) (used bool) {
 		p.discard(g.buf, &p.count.DropOutOfRange)
 		return true
 	}
-	if f.up.Len() >= maxRuns && ssn > f.up.Get(0).At {
+	if first, ok := f.up.First(); ok && ssn > first.At && f.up.Len() >= maxRuns {
 		p.discard(g.buf, &p.count.DropScattered)
 		return true
 	}
@@ -263,7 +262,7 @@ func (p *Proxy) uplinkPayload(f *Subflow, g *segment, ssn int64) (used bool) {
 		// The server has it: only our acknowledgment was lost, or it came another way.
 		p.count.UplinkRetrans += uint64(n)
 		if ssn+n > f.rcvNext {
-			f.up.Insert(dsm.Run{At: ssn, To: u, N: n})
+			f.up.Insert(&p.maps, dsm.Run{At: ssn, To: u, N: n})
 			f.advance()
 		}
 		p.ackUE(f, f.ueTSval)
@@ -273,13 +272,13 @@ func (p *Proxy) uplinkPayload(f *Subflow, g *segment, ssn int64) (used bool) {
 	if over := u + n - c.up.rightEdge; over > 0 && n > 1 {
 		fits = max(0, n-over)
 		p.count.CutAtWindow += uint64(n - fits)
-		f.up.Insert(dsm.Run{At: ssn + fits, To: u + fits, N: n - fits, Sub: voidRun})
+		f.up.Insert(&p.maps, dsm.Run{At: ssn + fits, To: u + fits, N: n - fits, Sub: voidRun})
 	}
 	if u < c.up.next {
 		p.count.UplinkRetrans += uint64(min(n, c.up.next-u))
 	}
 	if fits > 0 {
-		f.up.Insert(dsm.Run{At: ssn, To: u, N: fits})
+		f.up.Insert(&p.maps, dsm.Run{At: ssn, To: u, N: fits})
 		c.up.next = max(c.up.next, u+fits)
 		p.count.UplinkBytes += uint64(fits)
 		flags, tos, ttl := g.flags&packet.PSH, g.in.TOS, g.ttl()
@@ -311,8 +310,7 @@ func (p *Proxy) noPosition(f *Subflow, g *segment) {
 // cut off; it reports whether it moved.
 func (f *Subflow) advance() (moved bool) {
 	c := f.conn
-	for f.up.Len() > 0 {
-		r := f.up.Get(0)
+	for r, ok := f.up.First(); ok; r, ok = f.up.First() {
 		if r.At > f.rcvNext {
 			break
 		}
@@ -320,7 +318,7 @@ func (f *Subflow) advance() (moved bool) {
 		to := c.covered(r, at)
 		moved = moved || to > f.rcvNext
 		f.rcvNext = max(f.rcvNext, to)
-		f.up.ReleaseTo(f.rcvNext)
+		f.up.ReleaseTo(&c.proxy.maps, f.rcvNext)
 		if to < r.End() {
 			break
 		}
