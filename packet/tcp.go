@@ -27,6 +27,7 @@ const (
 	OptSACK          = 5
 	OptTimestamps    = 8
 	OptMPTCP         = 30
+	OptFastOpen      = 34
 )
 
 // TCP is a view of a TCP segment from its header's first byte to the segment's

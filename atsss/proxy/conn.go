@@ -41,8 +41,10 @@ type Conn struct {
 
 	// Negotiated on the first subflow, the same on every join.
 	ueISN, srvISN uint32
-	ueScale       uint8 // shift of windows sent to the server
-	srvScale      uint8 // shift of windows sent to the UE
+	synData       uint32 // bytes of payload in the UE's last SYN
+	synTaken      uint32 // of which the server's SYN/ACK acknowledged so many; ueISN counts them
+	ueScale       uint8  // shift of windows sent to the server
+	srvScale      uint8  // shift of windows sent to the UE
 	srvMSS        uint16
 	timestamps    bool
 	sackPermitted bool
@@ -55,10 +57,11 @@ type Conn struct {
 	finished      bool  // both directions have ended: only late packets are to come
 	timer         timerLink
 	inSession     connLink
-	lastActive    Time     // when a packet of either side last came
-	noSubflow     Time     // since when no subflow is live; 0 = one is
-	current       *Subflow // that new data went to last
-	echo          *Subflow // that waits for the server's answer to a forwarded probe
+	early         []*packet.Buffer // of the server, before the third ACK
+	lastActive    Time             // when a packet of either side last came
+	noSubflow     Time             // since when no subflow is live; 0 = one is
+	current       *Subflow         // that new data went to last
+	echo          *Subflow         // that waits for the server's answer to a forwarded probe
 
 	up   uplink
 	down downlink

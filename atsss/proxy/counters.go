@@ -3,10 +3,12 @@ package proxy
 // Counters count what the proxy saw and did since it was made. They only grow.
 type Counters struct {
 	Connections     uint64 // taken with MP_CAPABLE
+	FastOpens       uint64 // payload of the SYN that the server took
 	Established     uint64 // third ACK seen
 	Subflows        uint64 // joins established
 	FallbackSYN     uint64 // MP_CAPABLE of a form that we do not speak, stripped
 	FallbackV0      uint64 // MP_CAPABLE of version 0 (RFC 6824), stripped
+	FallbackSYNData uint64 // payload of the SYN that the server did not take
 	FallbackKeys    uint64 // no key, or place for the flow, was left
 	FallbackACK     uint64 // third ACK without MP_CAPABLE
 	FallbackLate    uint64 // UE fell back after establishment: both sides reset
@@ -40,10 +42,12 @@ type Counters struct {
 // Each calls f for every counter.
 func (c *Counters) Each(f func(name string, v uint64)) {
 	f("connections", c.Connections)
+	f("fast_opens", c.FastOpens)
 	f("established", c.Established)
 	f("subflows", c.Subflows)
 	f("fallback_syn", c.FallbackSYN)
 	f("fallback_v0", c.FallbackV0)
+	f("fallback_syn_data", c.FallbackSYNData)
 	f("fallback_keys", c.FallbackKeys)
 	f("fallback_ack", c.FallbackACK)
 	f("fallback_late", c.FallbackLate)

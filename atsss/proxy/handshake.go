@@ -58,7 +58,7 @@ func (p *Proxy) unacceptable(g *segment) *uint64 {
 	switch {
 	case o.CapableVersion == 0:
 		return &p.count.FallbackV0
-	case o.CapableVersion != mptcp.Version || o.CapableLen != 4 || len(g.payload) != 0 ||
+	case o.CapableVersion != mptcp.Version || o.CapableLen != 4 ||
 		o.CapableFlags&(mptcp.FlagExtensible|0x1f) != mptcp.FlagHMACSHA256:
 		return &p.count.FallbackSYN
 	}
@@ -70,8 +70,12 @@ func (p *Proxy) unacceptable(g *segment) *uint64 {
 func (p *Proxy) repeatedSYN(f *Subflow, g *segment) (v Verdict, known bool) {
 	c := f.conn
 	switch {
-	case c.state <= stateSYNACK && g.tcp.SN() == f.ueISN: // the UE repeats it
-		if g.opt.mp.Present&mptcp.Capable == 0 { // and gives MPTCP up
+	case c.state <= stateSYNACK && g.tcp.SN() == f.ueISN-c.synTaken: // the UE repeats it
+		switch {
+		case g.opt.mp.Present&mptcp.Capable == 0: // and gives MPTCP up
+			p.relay(c)
+		case c.synTaken != 0 && len(g.payload) == 0: // and will not have MPTCP any more
+			p.count.FallbackSYNData++
 			p.relay(c)
 		}
 		p.forwardSYN(c, g)
@@ -156,10 +160,13 @@ func (p *Proxy) addSubflow(c *Conn, i int, s *Session, a steer.Access, r Rule, g
 	return f
 }
 
-// forwardSYN sends the SYN g on to the server.
+// forwardSYN sends the SYN g on to the server, with its payload.
 func (p *Proxy) forwardSYN(c *Conn, g *segment) {
 	c.up.tsval = g.opt.tsval
-	p.rewrite(g, p.handshakeOptions(g, p.mssToServer(c.session, g)), 0)
+	c.synData = uint32(len(g.payload))
+	o := p.handshakeOptions(g, p.mssToServer(c.session, g))
+	o.fastOpen(g)
+	p.rewrite(g, o, len(g.payload))
 	p.out.ToN6 = append(p.out.ToN6, g.buf)
 }
 
@@ -226,12 +233,19 @@ func (p *Proxy) downlinkHandshake(c *Conn, g *segment) Verdict {
 		p.forget(c)
 		return NotProxied
 	case g.flags&(packet.SYN|packet.ACK) == packet.SYN|packet.ACK:
-		if g.tcp.AckSN() != c.ueISN+1 {
-			return NotProxied // about an earlier connection: the UE answers it
-		}
-		if c.state == stateSYN {
+		taken := g.tcp.AckSN() - (c.ueISN + 1)
+		switch {
+		case c.state == stateSYN && taken == c.synData:
 			p.negotiated(c, g)
-		} else if g.tcp.SN() != c.srvISN {
+		case c.state == stateSYN && taken <= uint32(c.session.MTU):
+			// Not what the UE's last SYN carried: it will not speak MPTCP, whatever
+			// the SYN/ACK says.
+			p.count.FallbackSYNData++
+			p.relay(c)
+			return NotProxied
+		case taken != 0:
+			return NotProxied // about an earlier connection: the UE answers it
+		case g.tcp.SN() != c.srvISN:
 			p.discard(g.buf, &p.count.DropOutOfRange)
 			return Taken
 		}
@@ -241,6 +255,7 @@ func (p *Proxy) downlinkHandshake(c *Conn, g *segment) Verdict {
 			flags |= mptcp.FlagChecksum
 		}
 		o.bytes(mptcp.AppendCapableSYNACK(p.scratch[:0], flags, c.local.Key))
+		o.fastOpen(g)
 		if f.path.waiting == 0 {
 			f.path.waiting = p.now
 			f.path.time(1, p.now)
@@ -253,8 +268,7 @@ func (p *Proxy) downlinkHandshake(c *Conn, g *segment) Verdict {
 	case c.state == stateSYN:
 		return NotProxied
 	}
-	// Nothing can be translated before key A is known; the server sends it again.
-	p.discard(g.buf, &p.count.DropBeforeKeys)
+	p.holdEarly(c, g)
 	return Taken
 }
 
@@ -270,6 +284,11 @@ func (g *segment) mss() uint16 {
 func (p *Proxy) negotiated(c *Conn, g *segment) {
 	f := c.subflows[0]
 	c.state = stateSYNACK
+	if c.synData > 0 {
+		p.count.FastOpens++
+		c.synTaken = c.synData
+		c.moveOrigin(f, c.synData)
+	}
 	c.srvISN, f.ourISN = g.tcp.SN(), g.tcp.SN()
 	c.srvMSS = g.mss()
 	c.timestamps = c.timestamps && g.opt.hasTS
@@ -319,6 +338,13 @@ func (p *Proxy) establish(c *Conn, f *Subflow, g *segment) {
 	c.up.tsecr = g.opt.tsecr
 	f.path.progress(f, 1, p.now)
 	c.probing = true
+	if n := int64(len(g.payload)); n > 0 && g.opt.mp.CapableLen == 20 {
+		// The payload of a SYN that was lost, so that the SYN/ACK is of a repetition
+		// without it: it comes with a third ACK that maps nothing, at positions below 0.
+		c.moveOrigin(f, uint32(n))
+		c.up.next, c.up.acked, f.rcvNext, f.ackSent = -n, -n, 1-n, 1-n
+		c.up.rightEdge -= n
+	}
 	p.count.Established++
 	c.refresh()
 	p.arm(c, p.now+idleLife)
@@ -326,4 +352,7 @@ func (p *Proxy) establish(c *Conn, f *Subflow, g *segment) {
 	// Without a DATA_ACK in the first packet that it gets, the UE becomes plain TCP.
 	p.ackUE(f, f.ueTSval)
 	p.nudge(c)
+	if c.early != nil {
+		p.takeEarly(c)
+	}
 }

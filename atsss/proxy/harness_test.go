@@ -139,6 +139,14 @@ func (h *harness) passes(fromUE bool, buf *packet.Buffer) segment {
 	return h.segment(buf)
 }
 
+// idle lets time pass.
+func (h *harness) idle(d Time) {
+	for end := h.now + d; h.now < end; {
+		h.now += Time(TickInterval)
+		h.p.Tick(h.now, &h.out)
+	}
+}
+
 // ueAck has the UE acknowledge everything up to d, all of it sent on subflow 0.
 func (h *harness) ueAck(d int64) {
 	h.up(0, h.fromUE(0, packet.ACK, 0, h.dss(nil, d), d+1, nil))

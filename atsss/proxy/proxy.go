@@ -18,6 +18,7 @@ type Proxy struct {
 	timers wheel
 	maps   dsm.Pool // memory of the connections' mappings
 	count  Counters
+	held   int // packets in Conn.early
 
 	// Scratch of the packet being worked on.
 	now     Time
@@ -174,6 +175,7 @@ func (p *Proxy) EndSession(s *Session) {
 
 // forget removes c and everything that leads to it.
 func (p *Proxy) forget(c *Conn) {
+	p.dropEarly(c)
 	for _, f := range c.subflows {
 		p.drop(f)
 	}
@@ -213,7 +215,10 @@ func (f *Subflow) freeMaps() {
 }
 
 // relay makes c pass packets unchanged from now on.
-func (p *Proxy) relay(c *Conn) { c.state = stateRelay }
+func (p *Proxy) relay(c *Conn) {
+	p.dropEarly(c)
+	c.state = stateRelay
+}
 
 // relayed notes the end of a connection that passes unchanged; side is a bit for the
 // end that sent the packet.

@@ -90,6 +90,21 @@ func (g *segment) stripMPTCP() {
 	binary.BigEndian.PutUint16(g.tcp[16:], ^packet.Fold(sum))
 }
 
+// option is the first option of a kind, nil if there is none.
+func (g *segment) option(kind uint8) []byte {
+	for b := g.tcp.Options(); len(b) > 1 && b[0] != packet.OptEnd; {
+		n := 1
+		if b[0] != packet.OptNOP {
+			n = int(b[1]) // g.read has checked the lengths
+		}
+		if b[0] == kind {
+			return b[:n]
+		}
+		b = b[n:]
+	}
+	return nil
+}
+
 // ttl is the TTL or hop limit of the packet.
 func (g *segment) ttl() uint8 {
 	if b := g.buf.Bytes(); g.in.Version == 6 {

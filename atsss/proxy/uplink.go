@@ -188,6 +188,8 @@ func (p *Proxy) position(f *Subflow, g *segment, ssn int64) (u int64, ok bool) {
 	c, o := f.conn, &g.opt.mp
 	var m mapping
 	switch {
+	case ssn < 1: // payload of a SYN, sent again
+		return ssn - 1, ssn+int64(len(g.payload)) <= 1
 	case o.Present&mptcp.Capable != 0 && o.CapableLen >= 20:
 		m = mapping{ssn: 1, u: 0, n: maxAhead} // the first data, from the first SSN on
 	case o.Present&mptcp.DSS != 0 && o.HasMapping:

@@ -373,16 +373,21 @@ func (f *fixture) dial(addr string) *net.TCPConn {
 // sysctl sets a sysctl of the UE's namespace until the end of the test.
 func (f *fixture) sysctl(key, value string) {
 	f.Helper()
+	f.sysctlIn(lab.UE, key, value)
+}
+
+func (f *fixture) sysctlIn(role, key, value string) {
+	f.Helper()
 	path := filepath.Join("/proc/sys", key)
 	var before []byte
-	f.check(f.lab.InNamespace(lab.UE, func() (err error) {
+	f.check(f.lab.InNamespace(role, func() (err error) {
 		if before, err = os.ReadFile(path); err != nil {
 			return err
 		}
 		return os.WriteFile(path, []byte(value), 0o644)
 	}))
 	f.Cleanup(func() {
-		f.check(f.lab.InNamespace(lab.UE, func() error { return os.WriteFile(path, before, 0o644) }))
+		f.check(f.lab.InNamespace(role, func() error { return os.WriteFile(path, before, 0o644) }))
 	})
 }
 
