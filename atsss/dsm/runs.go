@@ -36,6 +36,23 @@ func (c *Cursor) Next() {
 	}
 }
 
+// Prev moves the cursor to the run before it; false if there is none.
+func (c *Cursor) Prev() bool {
+	switch {
+	case c.leaf == nil:
+		return false
+	case c.i > c.leaf.head:
+		c.i--
+		return true
+	case c.k > 0:
+		c.k--
+		c.leaf = c.dir.entry(c.k).leaf
+		c.i = len(c.leaf.runs) - 1
+		return true
+	}
+	return false
+}
+
 // before is the run before the cursor, which is OK; nil if there is none.
 func (c *Cursor) before() *Run {
 	switch {
@@ -110,6 +127,18 @@ func (s *Runs) Search(x int64) Cursor {
 	if c.i = c.leaf.search(x); c.i == len(c.leaf.runs) {
 		c.i--
 		c.Next()
+	}
+	return c
+}
+
+// End is the place behind the last run.
+func (s *Runs) End() Cursor {
+	c := Cursor{dir: s.dir, leaf: s.last}
+	if s.last != nil {
+		c.i = len(s.last.runs)
+		if s.dir != nil {
+			c.k = s.dir.len() - 1
+		}
 	}
 	return c
 }

@@ -38,6 +38,13 @@ func (p *KeyPool) Fill(n int) bool {
 // Full reports whether the pool needs no filling.
 func (p *KeyPool) Full() bool { return len(p.free) == p.cap }
 
+// Put gives back a key that Take gave and that nobody has seen.
+func (p *KeyPool) Put(k KeyPair) {
+	if len(p.free) < p.cap {
+		p.free = append(p.free, k)
+	}
+}
+
 // Take gives a key that the pool will not give again; ok is false if it is empty.
 // The caller checks that no live connection has the token.
 func (p *KeyPool) Take() (k KeyPair, ok bool) {

@@ -49,6 +49,7 @@ const (
 // its subtype is in Present (and as the field says).
 type Options struct {
 	Present Set
+	Ignored uint8 // how many MPTCP options there were beside those in Present
 
 	// MP_CAPABLE. CapableLen is the option's length: 4 (SYN), 12 (SYN/ACK),
 	// 20 (third ACK), 22 or 24 (with data). If CapableVersion is not Version, only
@@ -102,7 +103,7 @@ type Options struct {
 // the TCP options themselves are malformed; o then holds those before the fault.
 // Parse does not allocate.
 func Parse(opts []byte, o *Options) (ok bool) {
-	o.Present = 0
+	o.Present, o.Ignored = 0, 0
 	for len(opts) > 0 {
 		switch opts[0] {
 		case 0:
@@ -127,13 +128,15 @@ func Parse(opts []byte, o *Options) (ok bool) {
 }
 
 // ParseOption reads one MPTCP option, b from its kind to its end, into o. The caller
-// has emptied o.Present before the first of a segment.
+// has emptied o.Present and o.Ignored before the first of a segment.
 func (o *Options) ParseOption(b []byte) {
 	if len(b) < 3 {
+		o.Ignored++
 		return
 	}
 	subtype := Set(1) << (b[2] >> 4)
 	if o.Present&subtype != 0 {
+		o.Ignored++
 		return
 	}
 	var good bool
@@ -166,6 +169,8 @@ func (o *Options) ParseOption(b []byte) {
 	}
 	if good {
 		o.Present |= subtype
+	} else {
+		o.Ignored++
 	}
 }
 

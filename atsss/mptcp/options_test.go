@@ -222,13 +222,14 @@ func TestLengths(t *testing.T) {
 				option = append(option, h.flags)
 			}
 			option = append(option, bytes.Repeat([]byte{0xa5}, n-len(option))...)
-			want := behindSet
+			want, ignored := behindSet, uint8(1)
 			if slices.Contains(h.lengths, n) {
 				want |= subtype
+				ignored = 0
 			}
 			var o Options
-			if ok := Parse(append(option, bytesOf(t, behind)...), &o); !ok || o.Present != want {
-				t.Errorf("%s of length %d: ok %v, present %b, want %b", h.name, n, ok, o.Present, want)
+			if ok := Parse(append(option, bytesOf(t, behind)...), &o); !ok || o.Present != want || o.Ignored != ignored {
+				t.Errorf("%s of length %d: ok %v, present %b, %d ignored, want %b, %d", h.name, n, ok, o.Present, o.Ignored, want, ignored)
 			}
 		}
 	}
@@ -256,6 +257,7 @@ func TestDuplicates(t *testing.T) {
 		if !Parse(slices.Concat(first, second), &both) {
 			t.Fatalf("%s: two of them are refused", tc.name)
 		}
+		alone.Ignored++
 		if d := cmp.Diff(alone, both); d != "" {
 			t.Errorf("%s: the second counts (-first alone +both)\n%s", tc.name, d)
 		}

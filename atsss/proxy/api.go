@@ -21,10 +21,12 @@ type Session struct {
 	// MTU is the longest IP packet, in bytes, that may be sent towards the UE.
 	MTU uint16
 
-	access    [steer.NumAccesses]accessState
-	nextPoint uint32     // place of the next connection on the line of steer.Policy.Choose
-	conns     *Conn      // list of the session's connections
-	guests    []*Subflow // subflows that came over this session to connections of others
+	access      [steer.NumAccesses]accessState
+	nextPoint   uint32     // place of the next connection on the line of steer.Policy.Choose
+	conns       *Conn      // list of the session's connections
+	connections int        // in conns
+	handshakes  int        // of them that wait for a third ACK
+	guests      []*Subflow // subflows that came over this session to connections of others
 }
 
 // ToUE is a packet for the UE over one access of a session.

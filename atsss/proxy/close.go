@@ -14,8 +14,8 @@ const finRepeat = 150 * millisecond
 func (p *Proxy) uplinkDataFIN(f *Subflow, g *segment, used bool) bool {
 	c, o := f.conn, &g.opt.mp
 	u := c.mappedAt(o) + int64(o.DataLen) - 1
-	if c.up.fin != none && c.up.fin != u || u < c.up.acked-1 || u < c.up.next || u > c.up.rightEdge+maxAhead {
-		p.count.DropOutOfRange++
+	if c.up.fin != none && c.up.fin != u || u < c.up.acked-1 || u < c.up.next || !c.up.wants(u, 0) {
+		p.count.DropBadMapping++
 		return false
 	}
 	c.up.fin = u
@@ -64,13 +64,20 @@ func (p *Proxy) finish(c *Conn) {
 	}
 }
 
-// uplinkReset takes an RST at ssn.
+// uplinkReset takes an RST at ssn (RFC 5961 §3.2).
 func (p *Proxy) uplinkReset(f *Subflow, g *segment, ssn int64) {
 	c, o := f.conn, &g.opt.mp
 	fast := o.Present&mptcp.FastClose != 0
 	p.pool.Put(g.buf)
-	if fast && o.FastCloseKey != c.local.Key || ssn < f.rcvNext || ssn > f.rcvNext+max(0, c.up.rightEdge-c.up.acked)+1 {
-		p.count.DropOutOfRange++
+	if fast && o.FastCloseKey != c.local.Key {
+		p.count.DropBadKey++
+		return
+	}
+	if !fast && !f.expectedSSN(ssn) { // the key is proof enough of the other
+		p.count.DropReset++
+		if ssn > f.rcvNext {
+			p.challengeUE(f)
+		}
 		return
 	}
 	f.state = subflowDead
@@ -90,7 +97,7 @@ func (p *Proxy) fastClose(f *Subflow, g *segment) {
 	c := f.conn
 	p.pool.Put(g.buf)
 	if g.opt.mp.FastCloseKey != c.local.Key {
-		p.count.DropOutOfRange++
+		p.count.DropBadKey++
 		return
 	}
 	p.count.ResetByUE++

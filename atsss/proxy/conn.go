@@ -60,6 +60,7 @@ type Conn struct {
 	early         []*packet.Buffer // of the server, before the third ACK
 	lastActive    Time             // when a packet of either side last came
 	noSubflow     Time             // since when no subflow is live; 0 = one is
+	challenged    Time             // when an unacceptable packet of the server was last answered; 0 = never
 	current       *Subflow         // that new data went to last
 	echo          *Subflow         // that waits for the server's answer to a forwarded probe
 
@@ -74,7 +75,8 @@ type Conn struct {
 type uplink struct {
 	next      int64      // after the highest position forwarded
 	acked     int64      // acknowledged by the server, FIN included
-	rightEdge int64      // the server's window
+	rightEdge int64      // end of the server's window
+	window    int64      // the largest that it ever had
 	edgeSent  int64      // rightEdge that the UE was last shown
 	sacked    dsm.Ranges // SACKed by the server, above acked
 	fin       int64      // position of DATA_FIN; none
@@ -90,7 +92,8 @@ type downlink struct {
 	next      int64 // after the highest position seen from the server
 	acked     int64 // DATA_ACK of the UE, FIN included; also what the server is acknowledged
 	ackSent   int64 // acknowledged to the server
-	rightEdge int64 // the UE's window, shared by its subflows
+	rightEdge int64 // end of the UE's window, shared by its subflows
+	window    int64 // the largest that it ever had
 	edgeSent  int64 // right edge shown to the server
 	fin       int64 // position of the server's FIN; none
 
@@ -152,6 +155,8 @@ type Subflow struct {
 	tsOffset  uint32 // TSval to the server = TSval of the UE + tsOffset
 	ueTSval   uint32 // newest TSval of the UE
 	tsvalTime Time   // when it came
+
+	challenged Time // when an unacceptable packet was last answered; 0 = never
 
 	path path
 }

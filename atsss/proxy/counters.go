@@ -10,10 +10,12 @@ type Counters struct {
 	FallbackV0      uint64 // MP_CAPABLE of version 0 (RFC 6824), stripped
 	FallbackSYNData uint64 // payload of the SYN that the server did not take
 	FallbackKeys    uint64 // no key, or place for the flow, was left
+	FallbackLimit   uint64 // the session has too many connections or handshakes already
 	FallbackACK     uint64 // third ACK without MP_CAPABLE
 	FallbackLate    uint64 // UE fell back after establishment: both sides reset
 	JoinRefused     uint64 // unknown token, wrong address, too many subflows
 	JoinBadHMAC     uint64
+	JoinExpired     uint64 // third ACK did not come in time, or others needed the place
 	AddAddrBadHMAC  uint64 // ADD_ADDR of the UE that its key did not make, ignored
 	DownlinkBytes   uint64 // payload towards UEs, retransmissions included
 	UplinkBytes     uint64 // payload towards servers, retransmissions included
@@ -27,15 +29,23 @@ type Counters struct {
 	Switched        uint64 // connections whose new data moved to another subflow
 	ResetByServer   uint64
 	ResetByUE       uint64
-	DropMalformed   uint64 // TCP header or options
+	Challenges      uint64 // unacceptable packets answered with the numbers expected (RFC 5961)
+	IgnoredOptions  uint64 // MPTCP options of unknown subtype or wrong length, or one of two of a subtype
+	BadDataACK      uint64 // DATA_ACKs of what was never sent, or long ago, ignored
+	DropMalformed   uint64 // TCP header or options; no ACK flag
 	DropChecksum    uint64
 	DropNoMapping   uint64 // data without a DSS that covers them
 	DropBeforeKeys  uint64 // data of the server before the third ACK
 	DropStale       uint64 // for a closed connection or subflow
-	DropBadACK      uint64 // acknowledges what was not sent
-	DropOutOfRange  uint64 // SN, DSN or RST outside the window
+	DropBadACK      uint64 // acknowledges what was not sent, or more than a window below
+	DropOutOfWindow uint64 // SN outside the window
+	DropBadMapping  uint64 // DSN or DATA_FIN outside the window, or another than was declared
+	DropAfterFIN    uint64 // data of the server beyond its FIN
+	DropReset       uint64 // RST not at the SN expected (RFC 5961 §3)
+	DropSYN         uint64 // SYN on a live connection (RFC 5961 §4)
+	DropBadKey      uint64 // MP_FASTCLOSE or MP_CAPABLE with another key
 	DropNoSubflow   uint64 // no subflow is left to send on
-	DropScattered   uint64 // uplink data with more holes than maxRuns
+	DropScattered   uint64 // data whose mapping would be in more pieces than maxRuns
 	CutAtWindow     uint64 // bytes of the UE beyond the server's window
 }
 
@@ -49,10 +59,12 @@ func (c *Counters) Each(f func(name string, v uint64)) {
 	f("fallback_v0", c.FallbackV0)
 	f("fallback_syn_data", c.FallbackSYNData)
 	f("fallback_keys", c.FallbackKeys)
+	f("fallback_limit", c.FallbackLimit)
 	f("fallback_ack", c.FallbackACK)
 	f("fallback_late", c.FallbackLate)
 	f("join_refused", c.JoinRefused)
 	f("join_bad_hmac", c.JoinBadHMAC)
+	f("join_expired", c.JoinExpired)
 	f("add_addr_bad_hmac", c.AddAddrBadHMAC)
 	f("downlink_bytes", c.DownlinkBytes)
 	f("uplink_bytes", c.UplinkBytes)
@@ -66,13 +78,21 @@ func (c *Counters) Each(f func(name string, v uint64)) {
 	f("switched", c.Switched)
 	f("reset_by_server", c.ResetByServer)
 	f("reset_by_ue", c.ResetByUE)
+	f("challenges", c.Challenges)
+	f("ignored_options", c.IgnoredOptions)
+	f("bad_data_ack", c.BadDataACK)
 	f("drop_malformed", c.DropMalformed)
 	f("drop_checksum", c.DropChecksum)
 	f("drop_no_mapping", c.DropNoMapping)
 	f("drop_before_keys", c.DropBeforeKeys)
 	f("drop_stale", c.DropStale)
 	f("drop_bad_ack", c.DropBadACK)
-	f("drop_out_of_range", c.DropOutOfRange)
+	f("drop_out_of_window", c.DropOutOfWindow)
+	f("drop_bad_mapping", c.DropBadMapping)
+	f("drop_after_fin", c.DropAfterFIN)
+	f("drop_reset", c.DropReset)
+	f("drop_syn", c.DropSYN)
+	f("drop_bad_key", c.DropBadKey)
 	f("drop_no_subflow", c.DropNoSubflow)
 	f("drop_scattered", c.DropScattered)
 	f("cut_at_window_bytes", c.CutAtWindow)

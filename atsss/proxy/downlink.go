@@ -7,23 +7,19 @@ import (
 
 // downlinkData takes a packet of the server on an established connection.
 func (p *Proxy) downlinkData(c *Conn, g *segment) {
-	if g.flags&(packet.RST|packet.SYN) != 0 {
-		p.downlinkOdd(c, g)
+	d := expand(c.down.next, g.tcp.SN()-c.srvISN-1)
+	u := expand(c.up.acked, g.tcp.AckSN()-c.ueISN-1)
+	if !p.downlinkAcceptable(c, g, d, u) {
 		return
 	}
-	if g.flags&packet.ACK == 0 {
-		p.discard(g.buf, &p.count.DropMalformed)
+	if g.flags&packet.RST != 0 {
+		p.downlinkReset(c, g, d)
 		return
 	}
 	if g.opt.hasTS && int32(g.opt.tsval-c.down.tsval) >= 0 {
 		c.down.tsval, c.down.tsecr = g.opt.tsval, g.opt.tsecr
 	}
-	acked, sacked, ok := p.downlinkAck(c, g)
-	if !ok {
-		p.discard(g.buf, &p.count.DropBadACK)
-		return
-	}
-	d := expand(c.down.next, g.tcp.SN()-c.srvISN-1)
+	acked, sacked := p.downlinkAck(c, g, u)
 	n := int64(len(g.payload))
 	fin := g.flags&packet.FIN != 0
 	newEdge := c.up.rightEdge != c.up.edgeSent
@@ -46,18 +42,12 @@ func (p *Proxy) downlinkData(c *Conn, g *segment) {
 	}
 }
 
-// downlinkAck takes the server's acknowledgment and window. acked and sacked say what
-// moved; ok is false if it covers what was never sent.
-func (p *Proxy) downlinkAck(c *Conn, g *segment) (acked, sacked, ok bool) {
-	u := expand(c.up.acked, g.tcp.AckSN()-c.ueISN-1)
-	limit := c.up.next
-	if c.up.finSent {
-		limit = max(limit, c.up.fin+1)
-	}
-	if u > limit {
-		return false, false, false
-	}
-	c.up.rightEdge = max(c.up.rightEdge, u+int64(g.tcp.Window())<<c.srvScale)
+// downlinkAck takes the server's acknowledgment of u and window; acked and sacked say what
+// moved.
+func (p *Proxy) downlinkAck(c *Conn, g *segment, u int64) (acked, sacked bool) {
+	window := int64(g.tcp.Window()) << c.srvScale
+	c.up.rightEdge = max(c.up.rightEdge, u+window)
+	c.up.window = max(c.up.window, window)
 	if u > c.up.acked {
 		c.up.acked = u
 		c.up.sacked.TrimBelow(&p.maps, u)
@@ -65,7 +55,7 @@ func (p *Proxy) downlinkAck(c *Conn, g *segment) (acked, sacked, ok bool) {
 	}
 	for i := range g.opt.sacks {
 		from, to := expand(u, g.opt.sack[i][0]-c.ueISN-1), expand(u, g.opt.sack[i][1]-c.ueISN-1)
-		if from > c.up.acked && from < to && to <= limit && c.up.sacked.Add(&p.maps, from, to) {
+		if from > c.up.acked && from < to && to <= c.up.limit() && c.up.sacked.Add(&p.maps, from, to) {
 			sacked = true
 		}
 	}
@@ -74,7 +64,7 @@ func (p *Proxy) downlinkAck(c *Conn, g *segment) (acked, sacked, ok bool) {
 			s.advance()
 		}
 	}
-	return acked, sacked, true
+	return acked, sacked
 }
 
 // acknowledgeUE tells the UE what the server has acknowledged: each subflow that its
@@ -112,8 +102,8 @@ func (p *Proxy) acknowledgeUE(c *Conn, sacked, duplicate bool) {
 
 // downlinkStream takes payload [d, d+n) of the server and its FIN.
 func (p *Proxy) downlinkStream(c *Conn, g *segment, d, n int64, fin bool) {
-	if d > c.down.rightEdge+1 || d+n < c.down.acked-maxAhead || c.down.fin != none && d+n > c.down.fin {
-		p.discard(g.buf, &p.count.DropOutOfRange)
+	if c.down.fin != none && d+n > c.down.fin {
+		p.discard(g.buf, &p.count.DropAfterFIN)
 		return
 	}
 	end := d + n
@@ -161,7 +151,7 @@ func (p *Proxy) sendStream(c *Conn, g *segment, d int64) {
 	flags, tos, ttl := g.flags&packet.PSH, g.in.TOS, g.ttl()
 	first, ok := p.nextPiece(c, d, int64(len(payload)))
 	if !ok {
-		p.discard(g.buf, &p.count.DropNoSubflow)
+		p.pool.Put(g.buf)
 		return
 	}
 	if first.n == int64(len(payload)) {
@@ -185,7 +175,6 @@ func (p *Proxy) sendStream(c *Conn, g *segment, d int64) {
 		}
 		payload, d = payload[pc.n:], d+pc.n
 		if pc, ok = p.nextPiece(c, d, int64(len(payload))); !ok {
-			p.count.DropNoSubflow++
 			break
 		}
 	}
@@ -222,6 +211,7 @@ func (p *Proxy) mappedPiece(c *Conn, r dsm.Run, d, n int64) (pc piece, ok bool) 
 			return p.remap(c, t, d, n)
 		}
 		if !s.live() {
+			p.count.DropNoSubflow++
 			return pc, false
 		}
 	}
@@ -238,10 +228,16 @@ func (p *Proxy) mappedPiece(c *Conn, r dsm.Run, d, n int64) (pc piece, ok bool) 
 func (p *Proxy) newPiece(c *Conn, d, n int64) (pc piece, ok bool) {
 	s := c.pick(p)
 	if s == nil {
+		p.count.DropNoSubflow++
 		return pc, false
 	}
+	s = c.extendable(s)
 	n = min(n, s.maxPayload())
 	gap := d - c.down.next
+	if !s.spare(gap + n) {
+		p.count.DropScattered++
+		return pc, false
+	}
 	p.assign(c, s, c.down.next, gap+n)
 	c.down.next = d + n
 	pc = piece{s: s, ssn: s.next - n, n: n}
@@ -250,12 +246,34 @@ func (p *Proxy) newPiece(c *Conn, d, n int64) (pc piece, ok bool) {
 	return pc, true
 }
 
+// spare says whether n more SSNs may be used on s: there is a bound on the pieces of its
+// mapping, and on what is outstanding, whose numbers must not be taken for others.
+func (s *Subflow) spare(n int64) bool {
+	return s.live() && s.next+n-s.acked <= maxAhead && s.down.Len() < maxRuns
+}
+
+// extendable is the subflow for new data where steering gives s: s, but with maxRuns
+// pieces of the mapping outstanding the subflow of the last, which grows.
+func (c *Conn) extendable(s *Subflow) *Subflow {
+	if c.down.runs.Len() < maxRuns {
+		return s
+	}
+	last := c.down.runs.End()
+	last.Prev()
+	return c.subflows[last.Run().Sub]
+}
+
 // remap gives n bytes from d, seen before, new SSNs on s.
 func (p *Proxy) remap(c *Conn, s *Subflow, d, n int64) (pc piece, ok bool) {
 	if s == nil {
+		p.count.DropNoSubflow++
 		return pc, false
 	}
 	n = min(n, s.maxPayload())
+	if !s.spare(n) || c.down.runs.Len() >= maxRuns {
+		p.count.DropScattered++
+		return pc, false
+	}
 	p.count.Remapped += uint64(n)
 	c.down.runs.Remove(&p.maps, d, d+n)
 	p.assign(c, s, d, n)
@@ -304,18 +322,15 @@ func (p *Proxy) downlinkProbe(c *Conn) {
 	p.ackServer(c, nil)
 }
 
-// downlinkOdd takes an RST or a repeated SYN/ACK.
-func (p *Proxy) downlinkOdd(c *Conn, g *segment) {
-	if g.flags&packet.RST == 0 {
-		p.pool.Put(g.buf)
-		p.ackServer(c, nil) // our third ACK was lost
-		return
-	}
-	d := expand(c.down.acked, g.tcp.SN()-c.srvISN-1)
-	if d < c.down.acked || d > max(c.down.rightEdge, c.down.next+1) {
-		p.discard(g.buf, &p.count.DropOutOfRange)
-		return
-	}
+// downlinkReset takes an RST of the server at position d (RFC 5961 §3.2).
+func (p *Proxy) downlinkReset(c *Conn, g *segment, d int64) {
 	p.pool.Put(g.buf)
-	p.serverReset(c)
+	if c.expectedD(d) {
+		p.serverReset(c)
+		return
+	}
+	p.count.DropReset++
+	if d > c.down.acked {
+		p.challengeServer(c)
+	}
 }

@@ -48,11 +48,17 @@ func (p *Proxy) ackServer(c *Conn, buf *packet.Buffer) {
 	if buf == nil {
 		buf = p.pool.Get()
 	}
-	u := c.up.next
-	if c.up.finSent && u == c.up.fin {
-		u++
+	p.toServer(c, buf, 0, c.up.sendNext(), 0, 0, defaultTTL)
+}
+
+// sendNext is the position of a packet for the server without payload: after what was sent,
+// or the end of its window if a probe went beyond it, since it would not take the ACK
+// otherwise.
+func (u *uplink) sendNext() int64 {
+	if u.finSent && u.next == u.fin {
+		return u.next + 1
 	}
-	p.toServer(c, buf, 0, u, 0, 0, defaultTTL)
+	return min(u.next, max(u.rightEdge, u.acked))
 }
 
 // toUE sends buf, which holds the payload, on subflow s under SSN ssn with options o and
@@ -202,11 +208,7 @@ func (p *Proxy) resetUE(s *Subflow, option []byte) {
 // was forwarded has reached it. If something was lost it answers with a challenge ACK
 // (RFC 5961 §3.2), which names the SN: see downlinkClosed.
 func (p *Proxy) resetServer(c *Conn) {
-	u := c.up.next
-	if c.up.finSent && u == c.up.fin {
-		u++
-	}
-	p.resetServerAt(c, c.srvSN(max(u, c.up.acked)))
+	p.resetServerAt(c, c.srvSN(max(c.up.sendNext(), c.up.acked)))
 }
 
 func (p *Proxy) resetServerAt(c *Conn, sn uint32) {

@@ -32,7 +32,11 @@ func (p *Proxy) fill(f *Subflow) {
 	c, t := f.conn, &f.path
 	if p.now >= t.fillAt {
 		t.fillNext = f.acked
-		t.fillSize = max(initialFill, min(2*t.fillSize, maxFill))
+		if t.waiting >= t.fillAt-t.rto() { // the last round was answered
+			t.fillSize = max(initialFill, min(2*t.fillSize, maxFill))
+		} else {
+			t.fillSize = initialFill
+		}
 		t.fillLeft = t.fillSize
 		t.fillAt = p.now + t.rto()
 	}
@@ -110,7 +114,7 @@ func (p *Proxy) plug(f *Subflow) {
 		return
 	}
 	t.plugAt = p.now + t.rto()
-	for x := f.acked; x < to; {
+	for x, left := f.acked, maxFill; x < to && left > 0; left-- {
 		n := min(to-x, f.maxPayload())
 		if r, ok := f.down.At(x); ok {
 			n = min(n, r.End()-x)

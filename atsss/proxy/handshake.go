@@ -16,10 +16,20 @@ const defaultMSS = 536
 // minMSS is the least MSS believed; no smaller one leaves room for data.
 const minMSS = 88
 
+// Bounds on what one session may make the proxy keep; what is beyond becomes plain TCP.
+const (
+	maxConnections = 1 << 14
+	maxHandshakes  = 256 // of them without the third ACK
+)
+
+// synPatience is how long a handshake that nothing was heard of holds its 4-tuple against a
+// SYN with another ISN.
+const synPatience = 3000 * millisecond
+
 // uplinkSYN takes a SYN. f is the subflow with its 4-tuple, nil if there is none.
 func (p *Proxy) uplinkSYN(s *Session, a steer.Access, r Rule, f *Subflow, g *segment) Verdict {
 	o := &g.opt.mp
-	if o.Present&mptcp.Join != 0 && o.JoinLen == 12 {
+	if o.Present&(mptcp.Join|mptcp.Capable) == mptcp.Join && o.JoinLen == 12 {
 		p.uplinkJoin(s, a, r, f, g)
 		return Taken
 	}
@@ -28,13 +38,13 @@ func (p *Proxy) uplinkSYN(s *Session, a steer.Access, r Rule, f *Subflow, g *seg
 			return v
 		}
 	}
-	if o.Present&mptcp.Capable == 0 {
+	if o.Present == 0 && o.Ignored == 0 {
 		return NotProxied
 	}
 	if r.Policy == nil || r.Policy.Functionality != steer.MPTCP {
 		return NotProxied
 	}
-	if counter := p.unacceptable(g); counter != nil {
+	if counter := p.unacceptable(s, g); counter != nil {
 		*counter++
 		g.stripMPTCP()
 		return NotProxied
@@ -53,14 +63,16 @@ func (p *Proxy) uplinkSYN(s *Session, a steer.Access, r Rule, f *Subflow, g *seg
 
 // unacceptable gives the counter of why the MP_CAPABLE of the SYN g is not one to answer;
 // nil if it is.
-func (p *Proxy) unacceptable(g *segment) *uint64 {
+func (p *Proxy) unacceptable(s *Session, g *segment) *uint64 {
 	o := &g.opt.mp
 	switch {
-	case o.CapableVersion == 0:
+	case o.Present == mptcp.Capable && o.CapableVersion == 0:
 		return &p.count.FallbackV0
-	case o.CapableVersion != mptcp.Version || o.CapableLen != 4 ||
+	case o.Present != mptcp.Capable || o.CapableVersion != mptcp.Version || o.CapableLen != 4 ||
 		o.CapableFlags&(mptcp.FlagExtensible|0x1f) != mptcp.FlagHMACSHA256:
 		return &p.count.FallbackSYN
+	case s.handshakes >= maxHandshakes || s.connections >= maxConnections:
+		return &p.count.FallbackLimit
 	}
 	return nil
 }
@@ -80,6 +92,10 @@ func (p *Proxy) repeatedSYN(f *Subflow, g *segment) (v Verdict, known bool) {
 		}
 		p.forwardSYN(c, g)
 		return Taken, true
+	case c.state <= stateSYNACK && p.now-c.lastActive < synPatience:
+		// Another ISN: whoever knows the 4-tuple could end the handshake with it.
+		p.discard(g.buf, &p.count.DropSYN)
+		return Taken, true
 	case c.state == stateRelay && !c.finished:
 		g.stripMPTCP()
 		return NotProxied, true
@@ -89,8 +105,8 @@ func (p *Proxy) repeatedSYN(f *Subflow, g *segment) (v Verdict, known bool) {
 	case f.live():
 		// A late copy, or a UE that knows nothing of the connection any more: it
 		// answers the challenge with a reset (RFC 5961 §4.2).
-		p.discard(g.buf, &p.count.DropStale)
-		p.ackUE(f, f.ueTSval)
+		p.discard(g.buf, &p.count.DropSYN)
+		p.challengeUE(f)
 		return Taken, true
 	case f.index == 0: // the server's connection goes on over other subflows
 		p.discard(g.buf, &p.count.DropStale)
@@ -125,10 +141,12 @@ func (p *Proxy) newConn(s *Session, a steer.Access, r Rule, g *segment, k mptcp.
 	c.up.fin, c.down.fin = none, none
 	c.down.recent = [4]int64{none, none, none, none}
 	c.down.rightEdge = int64(g.tcp.Window())
+	c.down.window = c.down.rightEdge
 	f := p.addSubflow(c, 0, s, a, r, g)
 	f.state = subflowEstablished
 	p.tokens[k.Token] = c
 	s.link(c)
+	s.handshakes++
 	c.refresh()
 	p.arm(c, p.now+handshakeLife)
 	return c
@@ -230,6 +248,10 @@ func (p *Proxy) downlinkHandshake(c *Conn, g *segment) Verdict {
 	f := c.subflows[0]
 	switch {
 	case g.flags&packet.RST != 0:
+		if !c.refused(g) {
+			p.discard(g.buf, &p.count.DropReset)
+			return Taken
+		}
 		p.forget(c)
 		return NotProxied
 	case g.flags&(packet.SYN|packet.ACK) == packet.SYN|packet.ACK:
@@ -246,7 +268,7 @@ func (p *Proxy) downlinkHandshake(c *Conn, g *segment) Verdict {
 		case taken != 0:
 			return NotProxied // about an earlier connection: the UE answers it
 		case g.tcp.SN() != c.srvISN:
-			p.discard(g.buf, &p.count.DropOutOfRange)
+			p.discard(g.buf, &p.count.DropSYN)
 			return Taken
 		}
 		o := p.handshakeOptions(g, min(g.mss(), c.session.mss(c.v6)))
@@ -270,6 +292,15 @@ func (p *Proxy) downlinkHandshake(c *Conn, g *segment) Verdict {
 	}
 	p.holdEarly(c, g)
 	return Taken
+}
+
+// refused says whether the UE would believe the server's RST g (RFC 9293 §3.10.7.3, RFC
+// 5961 §3.2): it acknowledges the SYN, with data or without, or follows the SYN/ACK.
+func (c *Conn) refused(g *segment) bool {
+	if g.flags&packet.ACK != 0 && g.tcp.AckSN()-(c.ueISN+1) <= c.synData {
+		return true
+	}
+	return c.state == stateSYNACK && g.tcp.SN() == c.srvISN+1
 }
 
 // mss is the MSS that the SYN or SYN/ACK g names.
@@ -301,40 +332,50 @@ func (p *Proxy) negotiated(c *Conn, g *segment) {
 	}
 	c.down.tsval, c.down.tsecr = g.opt.tsval, g.opt.tsecr
 	c.up.rightEdge = int64(g.tcp.Window())
+	c.up.window = c.up.rightEdge
 }
 
 // uplinkHandshake takes a packet of the UE, other than a SYN, before the third ACK.
 func (p *Proxy) uplinkHandshake(f *Subflow, g *segment) Verdict {
 	c, o := f.conn, &g.opt.mp
+	capable := o.Present&mptcp.Capable != 0 && o.CapableLen >= 20
+	ssn := expand(f.rcvNext, g.tcp.SN()-f.ueISN)
 	switch {
 	case g.flags&packet.RST != 0:
+		if ssn != f.rcvNext { // the server decides on it
+			p.count.DropReset++
+			return NotProxied
+		}
 		p.forget(c)
 		return NotProxied
 	case c.state == stateSYN || g.flags&packet.ACK == 0:
 		p.discard(g.buf, &p.count.DropStale)
-		return Taken
-	case o.Present&mptcp.Capable != 0 && o.CapableLen >= 20:
-		if o.ReceiverKey != c.local.Key || g.tcp.AckSN() != f.sn(1) {
-			p.discard(g.buf, &p.count.DropOutOfRange)
-			return Taken
-		}
+	case g.tcp.AckSN() != f.sn(1): // there is nothing else to acknowledge yet
+		p.discard(g.buf, &p.count.DropBadACK)
+	case ssn < f.rcvNext-int64(c.synTaken) || ssn > f.rcvNext+c.up.window+slack:
+		p.discard(g.buf, &p.count.DropOutOfWindow)
+	case capable && o.ReceiverKey != c.local.Key:
+		p.discard(g.buf, &p.count.DropBadKey)
+	case capable:
 		p.establish(c, f, g)
-		return Taken
-	case o.Present != 0: // believes in MPTCP, its third ACK was lost or overtaken
+	case o.Present != 0 || o.Ignored != 0: // believes in MPTCP, its third ACK was lost or overtaken
 		p.discard(g.buf, &p.count.DropStale)
-		return Taken
+	default:
+		p.count.FallbackACK++
+		p.relay(c)
+		return NotProxied
 	}
-	p.count.FallbackACK++
-	p.relay(c)
-	return NotProxied
+	return Taken
 }
 
 // establish takes the third ACK g, with or without data.
 func (p *Proxy) establish(c *Conn, f *Subflow, g *segment) {
+	c.handshakeEnds()
 	c.state = stateEstablished
 	c.peer = g.opt.mp.SenderKey
 	_, c.idsnA = c.peer.Derive()
 	c.down.rightEdge = int64(g.tcp.Window()) << f.scale
+	c.down.window = c.down.rightEdge
 	c.up.tsecr = g.opt.tsecr
 	f.path.progress(f, 1, p.now)
 	c.probing = true

@@ -16,14 +16,18 @@ func (p *Proxy) uplinkJoin(s *Session, a steer.Access, r Rule, f *Subflow, g *se
 	case f != nil && f.conn == c && f.state == subflowJoining && f.ueISN == g.tcp.SN():
 		p.joinSYNACK(f, g) // a retransmission: the same answer
 		return
+	case f != nil && f.live(): // a late copy, or a forgery (RFC 5961 §4.2)
+		p.discard(g.buf, &p.count.DropSYN)
+		p.challengeUE(f)
+		return
 	case c == nil || c.state != stateEstablished || c.ended():
 		p.refuseJoin(s, a, r, g, mptcp.ReasonMPTCP)
 		return
-	case g.in.Dst != c.srv || g.in.DstPort != c.srvPort || f != nil && f.live():
+	case g.in.Dst != c.srv || g.in.DstPort != c.srvPort:
 		p.refuseJoin(s, a, r, g, mptcp.ReasonProhibited)
 		return
 	}
-	i := c.place()
+	i := p.place(c, f)
 	if i < 0 || !p.flows.room(uplinkKey(s, g.in)) {
 		p.refuseJoin(s, a, r, g, mptcp.ReasonResources)
 		return
@@ -42,32 +46,73 @@ func (p *Proxy) uplinkJoin(s *Session, a steer.Access, r Rule, f *Subflow, g *se
 		first := c.subflows[0]
 		f.tsOffset = first.ueTSval + uint32((p.now-first.tsvalTime)/millisecond) - g.opt.tsval
 	}
+	p.arm(c, p.now+joinLife)
 	p.joinSYNACK(f, g)
 }
 
-// place is the index for one more subflow: a new one, or that of a subflow that is gone
-// and holds no data; -1 if there is none. The first subflow keeps its place, since it
-// names the connection.
-func (c *Conn) place() int {
+// maxJoining is how many joins of a connection may wait for their third ACK. A token is
+// only 32 bits and goes in clear: joins of others' making must not take the places of the
+// UE's own (RFC 8684 §5). The oldest gives way: a UE's third ACK comes a round trip after
+// its SYN.
+const maxJoining = 8
+
+// joinLife is how long a join may wait for its third ACK, which the UE repeats every few
+// round trips.
+const joinLife = 10 * 1000 * millisecond
+
+// place is the index for one more subflow of c, with the 4-tuple of f if that is not nil: of
+// a join that it replaces, a new one, or that of a subflow that is gone and holds no data;
+// -1 if there is none. The first subflow keeps its place, since it names the connection.
+func (p *Proxy) place(c *Conn, f *Subflow) int {
+	if f != nil && f.conn == c && f.state == subflowJoining { // the UE begins it anew
+		return int(f.index)
+	}
+	joining, oldest := 0, 0
+	for i, s := range c.subflows {
+		if s.state == subflowJoining {
+			if joining == 0 || s.tsvalTime < c.subflows[oldest].tsvalTime {
+				oldest = i
+			}
+			joining++
+		}
+	}
+	if joining == maxJoining {
+		p.count.JoinExpired++
+		return oldest
+	}
 	if len(c.subflows) < maxSubflows {
 		return len(c.subflows)
 	}
-	for i, f := range c.subflows[1:] {
-		if (f.state == subflowDead || f.state == subflowClosing) && !c.holds(f.index) {
+	held := c.holding()
+	for i, s := range c.subflows[1:] {
+		if (s.state == subflowDead || s.state == subflowClosing) && held>>s.index&1 == 0 {
 			return i + 1
 		}
 	}
 	return -1
 }
 
-// holds says whether downlink data that the UE lacks are mapped to subflow sub.
-func (c *Conn) holds(sub uint8) bool {
+// holding is the set of subflows to which downlink data are mapped that the UE lacks.
+func (c *Conn) holding() (set uint32) {
 	for at := c.down.runs.Search(c.down.acked); at.OK(); at.Next() {
-		if at.Run().Sub == sub {
-			return true
+		set |= 1 << at.Run().Sub
+	}
+	return set
+}
+
+// expireJoins gives up the joins of c whose third ACK did not come, and has c looked at
+// when the next is due.
+func (p *Proxy) expireJoins(c *Conn) {
+	for _, s := range c.subflows {
+		switch {
+		case s.state != subflowJoining:
+		case p.now-s.tsvalTime >= joinLife:
+			s.state = subflowDead
+			p.count.JoinExpired++
+		default:
+			p.arm(c, s.tsvalTime+joinLife)
 		}
 	}
-	return false
 }
 
 // nextAddrID gives address IDs in turn, never 0, which stands for the first subflow's.
@@ -115,19 +160,30 @@ func (p *Proxy) refuseJoin(s *Session, a steer.Access, r Rule, g *segment, reaso
 func (p *Proxy) uplinkJoining(f *Subflow, g *segment) {
 	c, o := f.conn, &g.opt.mp
 	switch {
+	case g.tcp.SN() != f.ueISN+1:
+		if g.flags&packet.RST != 0 {
+			p.count.DropReset++
+		} else {
+			p.count.DropOutOfWindow++
+		}
+		p.pool.Put(g.buf)
+		return
 	case g.flags&packet.RST != 0:
 		f.state = subflowDead
 		p.discard(g.buf, &p.count.DropStale)
 		return
+	case g.flags&(packet.SYN|packet.ACK) != packet.ACK:
+		p.discard(g.buf, &p.count.DropMalformed)
+		return
 	case g.tcp.AckSN() != f.sn(1):
-		p.discard(g.buf, &p.count.DropStale)
+		p.discard(g.buf, &p.count.DropBadACK)
 		return
 	case o.Present&mptcp.Join == 0 && g.flags&packet.FIN != 0:
 		// The UE gives the join up before its third ACK came through.
 		p.resetUE(f, mptcp.AppendTCPRST(p.scratch[:0], mptcp.ReasonMPTCP))
 		p.discard(g.buf, &p.count.DropStale)
 		return
-	case o.Present&mptcp.Join == 0 || o.JoinLen != 24 || g.tcp.SN() != f.ueISN+1:
+	case o.Present&mptcp.Join == 0 || o.JoinLen != 24:
 		p.discard(g.buf, &p.count.DropStale)
 		return
 	}

@@ -123,7 +123,7 @@ func TestFarNumbersAreRefused(t *testing.T) {
 	o = mptcp.Options{HasDataAck: true, DataAck64: true, DataAck: uint64(h.idsnB) + 1 + 100 + 5<<32}
 	h.up(0, h.fromUE(0, packet.ACK, 0, mptcp.AppendDSS(nil, &o), 1, nil))
 	h.want()
-	if n := &h.p.count; n.DropOutOfRange != 1 || n.DropBadACK != 1 {
-		t.Errorf("drop_out_of_range %d, drop_bad_ack %d, want 1 and 1", n.DropOutOfRange, n.DropBadACK)
+	if n := &h.p.count; n.DropBadMapping != 1 || n.BadDataACK != 1 {
+		t.Errorf("drop_bad_mapping %d, bad_data_ack %d, want 1 and 1", n.DropBadMapping, n.BadDataACK)
 	}
 }

@@ -35,7 +35,7 @@ func New(cfg Config) *Proxy {
 	return &Proxy{
 		pool: cfg.Pool, keys: cfg.Keys, rand: cfg.Rand,
 		flows: newFlowTable(cfg.Rand), tokens: make(map[uint32]*Conn),
-		blocks: make([]dsm.Range, 0, 4),
+		blocks: make([]dsm.Range, 0, 5),
 	}
 }
 
@@ -67,6 +67,7 @@ func (p *Proxy) Uplink(now Time, s *Session, a steer.Access, r Rule, buf *packet
 		return Taken
 	}
 	p.Heard(now, s, a)
+	p.count.IgnoredOptions += uint64(g.opt.mp.Ignored)
 	if g.flags&(packet.SYN|packet.ACK) == packet.SYN {
 		return p.uplinkSYN(s, a, r, f, g)
 	}
@@ -176,6 +177,10 @@ func (p *Proxy) EndSession(s *Session) {
 // forget removes c and everything that leads to it.
 func (p *Proxy) forget(c *Conn) {
 	p.dropEarly(c)
+	c.handshakeEnds()
+	if c.state == stateSYN { // nobody has seen the key
+		p.keys.Put(c.local)
+	}
 	for _, f := range c.subflows {
 		p.drop(f)
 	}
@@ -217,6 +222,7 @@ func (f *Subflow) freeMaps() {
 // relay makes c pass packets unchanged from now on.
 func (p *Proxy) relay(c *Conn) {
 	p.dropEarly(c)
+	c.handshakeEnds()
 	c.state = stateRelay
 }
 

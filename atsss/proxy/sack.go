@@ -83,16 +83,17 @@ func (s *Subflow) lagging() bool {
 // take it for reneging (RFC 2018 §8).
 func (p *Proxy) collectSACK(c *Conn, set *dsm.Ranges) {
 	set.Clear()
+	walk := maxWalk
 	for _, s := range c.subflows {
 		if !s.live() {
 			continue
 		}
 		if r, ok := s.down.First(); ok {
-			s.mapDown(r.At, s.acked, set)
+			s.mapDown(r.At, s.acked, set, &walk)
 		}
 		for i := range s.sacked.Len() {
 			r := s.sacked.Get(i)
-			s.mapDown(r.From, r.To, set)
+			s.mapDown(r.From, r.To, set, &walk)
 		}
 	}
 	a := c.down.acked
@@ -102,10 +103,16 @@ func (p *Proxy) collectSACK(c *Conn, set *dsm.Ranges) {
 	}
 }
 
-// mapDown adds to set the downlink positions of the SSNs [from, to).
-func (s *Subflow) mapDown(from, to int64, set *dsm.Ranges) {
+// maxWalk bounds the pieces of a mapping that are looked at for one packet's SACK: an end
+// that scatters its data gets less SACK, not more time.
+const maxWalk = 512
+
+// mapDown adds to set the downlink positions of the SSNs [from, to), as long as walk, which
+// it counts down, is not 0.
+func (s *Subflow) mapDown(from, to int64, set *dsm.Ranges, walk *int) {
 	m := &s.conn.proxy.maps
-	for at := s.down.Search(from); at.OK(); at.Next() {
+	for at := s.down.Search(from); at.OK() && *walk > 0; at.Next() {
+		*walk--
 		r := at.Run()
 		if r.At >= to {
 			return
@@ -136,37 +143,61 @@ func (c *Conn) noteRecent(d int64) {
 	r[0] = d
 }
 
-// ueSACK gives the SACK blocks for the UE on s, at most n, in SSN: what the server
-// has SACKed, or was cut off, of the data that came on s above rcvNext. The result
-// is valid until the next call.
+// ueSACK gives the SACK blocks for the UE on s, at most n, in SSN: what the server has
+// SACKed, or was cut off, of the data that came on s above rcvNext. The newest data sit
+// highest and are reported first. The result is valid until the next call.
 func (p *Proxy) ueSACK(s *Subflow, n int) []dsm.Range {
 	p.blocks = p.blocks[:0]
-	set := &p.sackSet
-	set.Clear()
 	c := s.conn
-	for at := s.up.Search(s.rcvNext); at.OK(); at.Next() {
+	at := s.up.End()
+	for walk := maxWalk; walk > 0 && at.Prev(); walk-- {
 		r := at.Run()
 		if r.Sub == voidRun {
-			set.Add(&p.maps, r.At, r.End())
-			continue
-		}
-		if r.To < c.up.acked {
-			set.Add(&p.maps, r.At, r.At+min(r.N, c.up.acked-r.To))
-		}
-		for j := c.up.sacked.Search(r.To); j < c.up.sacked.Len(); j++ {
-			k := c.up.sacked.Get(j)
-			if k.From >= r.To+r.N {
+			if !p.addBelow(r.At, r.End(), n) {
 				break
 			}
-			a, b := max(k.From, r.To), min(k.To, r.To+r.N)
-			set.Add(&p.maps, r.At+a-r.To, r.At+b-r.To)
+			continue
+		}
+		if !p.addSACKed(c, r, n) {
+			break
 		}
 	}
-	// Newest data sit highest: report from the top.
-	for i := set.Len() - 1; i >= 0 && len(p.blocks) < n; i-- {
-		if r := set.Get(i); r.From > s.rcvNext {
-			p.blocks = append(p.blocks, r)
+	if k := len(p.blocks); k > 0 && p.blocks[k-1].From <= s.rcvNext { // the UE would take it for reneging
+		p.blocks = p.blocks[:k-1]
+	}
+	return p.blocks[:min(n, len(p.blocks))]
+}
+
+// addSACKed adds to p.blocks, from the top down, what of run r the server has acknowledged
+// or SACKed; false if more than n blocks would result.
+func (p *Proxy) addSACKed(c *Conn, r dsm.Run, n int) bool {
+	end := r.To + r.N
+	for j := c.up.sacked.Search(end-1) + 1; j > 0; j-- {
+		if j > c.up.sacked.Len() {
+			continue
+		}
+		k := c.up.sacked.Get(j - 1)
+		if k.To <= r.To {
+			break
+		}
+		a, b := max(k.From, r.To), min(k.To, end)
+		if a < b && !p.addBelow(r.At+a-r.To, r.At+b-r.To, n) {
+			return false
 		}
 	}
-	return p.blocks
+	if a := min(r.N, c.up.acked-r.To); a > 0 {
+		return p.addBelow(r.At, r.At+a, n)
+	}
+	return true
+}
+
+// addBelow adds [from, to), which lies below all of p.blocks, joined to the lowest if it
+// touches it; false if that makes more than n blocks, of which the last may be incomplete.
+func (p *Proxy) addBelow(from, to int64, n int) bool {
+	if k := len(p.blocks); k > 0 && p.blocks[k-1].From == to {
+		p.blocks[k-1].From = from
+		return true
+	}
+	p.blocks = append(p.blocks, dsm.Range{From: from, To: to})
+	return len(p.blocks) <= n
 }

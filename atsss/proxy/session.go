@@ -4,6 +4,7 @@ package proxy
 type connLink struct{ next, prev *Conn }
 
 func (s *Session) link(c *Conn) {
+	s.connections++
 	c.inSession = connLink{next: s.conns}
 	if s.conns != nil {
 		s.conns.inSession.prev = c
@@ -12,6 +13,7 @@ func (s *Session) link(c *Conn) {
 }
 
 func (s *Session) unlink(c *Conn) {
+	s.connections--
 	if prev := c.inSession.prev; prev != nil {
 		prev.inSession.next = c.inSession.next
 	} else if s.conns == c {
@@ -21,6 +23,13 @@ func (s *Session) unlink(c *Conn) {
 		next.inSession.prev = c.inSession.prev
 	}
 	c.inSession = connLink{}
+}
+
+// handshakeEnds counts c as a handshake of its session no longer, if it is one.
+func (c *Conn) handshakeEnds() {
+	if c.state <= stateSYNACK {
+		c.session.handshakes--
+	}
 }
 
 // removeGuest forgets that f came over s to a connection of another session.

@@ -125,6 +125,7 @@ func (p *Proxy) expire(c *Conn) {
 	} else {
 		p.arm(c, c.lastActive+idleLife)
 	}
+	p.expireJoins(c)
 }
 
 // checkPaths asks subflows that owe an answer for it; it reports whether any does.

@@ -6,29 +6,23 @@ import (
 	"github.com/braid-upf/braid/packet"
 )
 
-// maxAhead bounds how far an SN may lie from what is expected before the packet is
-// taken for garbage; no window is larger.
+// maxAhead is the largest window (RFC 7323 §2.3): nothing that is outstanding spans more.
 const maxAhead = 1 << 30
 
-// maxRuns bounds the pieces of uplink data that a subflow may have waiting for the
-// server: a UE that leaves more holes than any loss does is not served, since each
-// costs every later packet time.
+// maxRuns bounds the pieces of a mapping: of uplink data that a subflow has waiting for the
+// server, and of downlink data that wait for the UE. Ends that leave more holes than any
+// loss does are not served, since each piece costs memory, and later packets time.
 const maxRuns = 4096
 
 // uplinkData takes a packet of the UE on an established connection.
 func (p *Proxy) uplinkData(f *Subflow, g *segment) {
 	c, o := f.conn, &g.opt.mp
 	ssn := expand(f.rcvNext, g.tcp.SN()-f.ueISN)
-	if d := ssn - f.rcvNext; d > maxAhead || d < -maxAhead {
-		p.discard(g.buf, &p.count.DropOutOfRange)
+	if !p.uplinkAcceptable(f, g, ssn) {
 		return
 	}
 	if g.flags&packet.RST != 0 {
 		p.uplinkReset(f, g, ssn)
-		return
-	}
-	if g.flags&packet.ACK == 0 || g.flags&packet.SYN != 0 {
-		p.discard(g.buf, &p.count.DropMalformed)
 		return
 	}
 	if o.Present&mptcp.FastClose != 0 {
@@ -40,11 +34,7 @@ func (p *Proxy) uplinkData(f *Subflow, g *segment) {
 		return
 	}
 	f.noteTS(g, p.now)
-	news, ok := p.uplinkAck(f, g)
-	if !ok {
-		p.discard(g.buf, &p.count.DropBadACK)
-		return
-	}
+	news := p.uplinkAck(f, g)
 	p.uplinkControl(f, g)
 	if c.state != stateEstablished {
 		p.pool.Put(g.buf)
@@ -89,14 +79,11 @@ func (f *Subflow) noteTS(g *segment, now Time) {
 	}
 }
 
-// uplinkAck takes the acknowledgments that g carries. news says that the server is to
-// hear of it; ok is false if they cover what was never sent.
-func (p *Proxy) uplinkAck(f *Subflow, g *segment) (news, ok bool) {
+// uplinkAck takes the acknowledgments that g carries; it reports whether the server is to
+// hear of it.
+func (p *Proxy) uplinkAck(f *Subflow, g *segment) (news bool) {
 	c := f.conn
 	ack := expand(f.acked, g.tcp.AckSN()-f.ourISN)
-	if ack > f.next+1 || ack > f.next && !f.finSent {
-		return false, false
-	}
 	progress := false
 	if ack > f.acked {
 		f.path.progress(f, min(ack, f.next), p.now)
@@ -129,7 +116,7 @@ func (p *Proxy) uplinkAck(f *Subflow, g *segment) (news, ok bool) {
 	if progress && g.opt.hasTS {
 		c.up.tsecr = g.opt.tsecr
 	}
-	return p.ackable(c) != c.down.ackSent || c.down.rightEdge != c.down.edgeSent || p.sackChanged(c), true
+	return p.ackable(c) != c.down.ackSent || c.down.rightEdge != c.down.edgeSent || p.sackChanged(c)
 }
 
 // dataAck takes the DATA_ACK of o and the window that refers to it.
@@ -144,11 +131,12 @@ func (p *Proxy) dataAck(c *Conn, o *mptcp.Options, window int64) {
 	if c.down.fin != none {
 		limit = c.down.fin + 1
 	}
-	if d > limit {
-		p.count.DropBadACK++
+	if d > limit || d < c.down.acked-c.down.window-slack {
+		p.count.BadDataACK++
 		return
 	}
 	c.down.rightEdge = max(c.down.rightEdge, d+window)
+	c.down.window = max(c.down.window, window)
 	if d > c.down.acked {
 		c.down.acked = d
 		c.down.runs.ReleaseTo(&p.maps, d)
@@ -190,8 +178,9 @@ func (p *Proxy) position(f *Subflow, g *segment, ssn int64) (u int64, ok bool) {
 	switch {
 	case ssn < 1: // payload of a SYN, sent again
 		return ssn - 1, ssn+int64(len(g.payload)) <= 1
-	case o.Present&mptcp.Capable != 0 && o.CapableLen >= 20:
-		m = mapping{ssn: 1, u: 0, n: maxAhead} // the first data, from the first SSN on
+	case o.Present&mptcp.Capable != 0 && o.CapableLen >= 22 && f.index == 0 &&
+		o.SenderKey == c.peer && o.ReceiverKey == c.local.Key: // the first data
+		m = mapping{ssn: 1, u: 0, n: int64(o.CapableDataLen)}
 	case o.Present&mptcp.DSS != 0 && o.HasMapping:
 		if o.DataLen == 0 {
 			return 0, false
@@ -252,8 +241,8 @@ func (p *Proxy) uplinkPayload(f *Subflow, g *segment, ssn int64) (used bool) {
 		p.noPosition(f, g)
 		return true
 	}
-	if d := u - c.up.rightEdge; d > maxAhead || u < c.up.acked-maxAhead {
-		p.discard(g.buf, &p.count.DropOutOfRange)
+	if !c.up.wants(u, n) || f.contradicts(ssn, u) {
+		p.discard(g.buf, &p.count.DropBadMapping)
 		return true
 	}
 	if first, ok := f.up.First(); ok && ssn > first.At && f.up.Len() >= maxRuns {
@@ -271,7 +260,7 @@ func (p *Proxy) uplinkPayload(f *Subflow, g *segment, ssn int64) (used bool) {
 		return false
 	}
 	fits := n
-	if over := u + n - c.up.rightEdge; over > 0 && n > 1 {
+	if over := u + n - c.up.rightEdge; over > 0 && (n > 1 || over > 1) { // but a window probe of one byte
 		fits = max(0, n-over)
 		p.count.CutAtWindow += uint64(n - fits)
 		f.up.Insert(&p.maps, dsm.Run{At: ssn + fits, To: u + fits, N: n - fits, Sub: voidRun})
@@ -294,6 +283,20 @@ func (p *Proxy) uplinkPayload(f *Subflow, g *segment, ssn int64) (used bool) {
 		p.ackUE(f, f.ueTSval)
 	}
 	return fits > 0
+}
+
+// wants says whether the n bytes at u lie near the server's window: a UE may run over its
+// right edge by a window (Linux puts a new DATA_ACK and an older, larger window together),
+// and sends data again that the server has.
+func (u *uplink) wants(pos, n int64) bool {
+	return pos+n >= u.acked-u.window-slack && pos <= u.rightEdge+u.window+slack
+}
+
+// contradicts says whether data at ssn wait for the server under another position than u.
+// A mapping holds once it was declared (RFC 8684 §3.3.1); what differs later is not taken.
+func (f *Subflow) contradicts(ssn, u int64) bool {
+	r, ok := f.up.At(ssn)
+	return ok && r.ToOf(ssn) != u
 }
 
 // noPosition drops data that no mapping covers: the UE falls back, or it is garbage.
