@@ -2,7 +2,7 @@
 
 SHELL := /bin/bash
 .DELETE_ON_ERROR:
-.PHONY: all lint format test bench demo setup clean root
+.PHONY: all lint format test bench soak demo setup clean root
 
 # The proxy of Go modules may answer exact versions only.
 GOLANGCI_LINT := go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.14.0
@@ -10,6 +10,7 @@ BENCH ?= .
 BENCHTIME ?= 1s
 COUNT ?= 1
 STAGES ?=
+SOAK ?=
 
 all: ## build bin/upf and bin/braid
 	@mkdir -p bin
@@ -28,6 +29,10 @@ test: root setup all ## every test, none skipped: unit, race, e2e; STAGES=unit r
 
 bench: ## benchmarks on one core; BENCH=regexp BENCHTIME=1s COUNT=1
 	go test -run '^$$' -bench '$(BENCH)' -benchtime $(BENCHTIME) -count $(COUNT) -benchmem -cpu 1 ./...
+
+soak: ## the simulation with new seeds on every core until ^C; SOAK="-for 2h" or "-seeds 10000 -first 1"
+	@go build -o bin/ ./scripts/soak
+	bin/soak $(SOAK)
 
 demo: root setup all ## the main job on real input: ends with demo: PASS or demo: FAIL
 	bin/braid demo

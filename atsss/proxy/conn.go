@@ -80,8 +80,11 @@ type uplink struct {
 	edgeSent  int64      // rightEdge that the UE was last shown
 	sacked    dsm.Ranges // SACKed by the server, above acked
 	fin       int64      // position of DATA_FIN; none
-	finSent   bool       // FIN was forwarded
-	finTime   Time       // when it last was
+	voidFrom  int64      // bounds of what was void above acked; see void.go
+	voidTo    int64
+	finSent   bool  // FIN was forwarded
+	repeats   uint8 // of what heads a subflow, since acked last moved, up to maxRepeats
+	finTime   Time  // when it last was
 
 	tsval, tsecr uint32 // last sent to the server
 	lastProbe    Time

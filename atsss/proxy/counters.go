@@ -47,6 +47,7 @@ type Counters struct {
 	DropNoSubflow   uint64 // no subflow is left to send on
 	DropScattered   uint64 // data whose mapping would be in more pieces than maxRuns
 	CutAtWindow     uint64 // bytes of the UE beyond the server's window
+	UplinkVoided    uint64 // bytes acknowledged to the UE alone, since the server waits for others (see void.go)
 }
 
 // Each calls f for every counter.
@@ -96,4 +97,5 @@ func (c *Counters) Each(f func(name string, v uint64)) {
 	f("drop_no_subflow", c.DropNoSubflow)
 	f("drop_scattered", c.DropScattered)
 	f("cut_at_window_bytes", c.CutAtWindow)
+	f("uplink_voided_bytes", c.UplinkVoided)
 }

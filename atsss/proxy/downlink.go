@@ -49,7 +49,7 @@ func (p *Proxy) downlinkAck(c *Conn, g *segment, u int64) (acked, sacked bool) {
 	c.up.rightEdge = max(c.up.rightEdge, u+window)
 	c.up.window = max(c.up.window, window)
 	if u > c.up.acked {
-		c.up.acked = u
+		c.up.acked, c.up.repeats = u, 0
 		c.up.sacked.TrimBelow(&p.maps, u)
 		acked = true
 	}

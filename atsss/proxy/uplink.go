@@ -263,10 +263,12 @@ func (p *Proxy) uplinkPayload(f *Subflow, g *segment, ssn int64) (used bool) {
 	if over := u + n - c.up.rightEdge; over > 0 && (n > 1 || over > 1) { // but a window probe of one byte
 		fits = max(0, n-over)
 		p.count.CutAtWindow += uint64(n - fits)
+		c.void(u+fits, n-fits)
 		f.up.Insert(&p.maps, dsm.Run{At: ssn + fits, To: u + fits, N: n - fits, Sub: voidRun})
 	}
 	if u < c.up.next {
 		p.count.UplinkRetrans += uint64(min(n, c.up.next-u))
+		p.voidStuck(f, ssn, u, n)
 	}
 	if fits > 0 {
 		f.up.Insert(&p.maps, dsm.Run{At: ssn, To: u, N: fits})

@@ -45,8 +45,8 @@ type watch struct {
 	outTSSet  bool
 	outDack   int64
 	outEdge   int64
-	outSrvEnd int64       // right edge shown to the server
-	placed    []*subWatch // by d: where the byte went last
+	outSrvEnd int64   // right edge shown to the server
+	placed    []uint8 // by d: 1 + number of the subflow that the byte went to last; 0 = none
 
 	subs  map[endpoint]*subWatch
 	stats watchStats
@@ -63,13 +63,14 @@ type watchStats struct {
 // subWatch is a subflow as the observer sees it.
 type subWatch struct {
 	f          *subflow
+	number     uint8 // in the order of the SYNs, from 1
 	cISN, pISN uint32
 	haveP      bool
 	wsClient   int
 
 	// Uplink, by SSN.
 	up    []int64 // u+1 of the byte, 0 = not seen
-	void  bitmap  // beyond the server's window when it arrived
+	void  bitmap  // beyond the server's window when it arrived, or behind such data and stuck
 	fin   int64   // SSN of the UE's FIN, 0 = not seen
 	tsVal uint32  // last from the UE
 	hasTS bool
@@ -209,7 +210,7 @@ func (w *watch) ueSYN(s *segment) {
 		w.noMPTCP = w.noMPTCP || !s.mp.any()
 		return
 	}
-	f := &subWatch{f: w.p.subs[s.src], cISN: s.sn, wsClient: s.wscale, up: make([]int64, 1), tsVal: s.tsVal, hasTS: s.hasTS, acked: 1, outAck: 1}
+	f := &subWatch{f: w.p.subs[s.src], number: uint8(len(w.subs) + 1), cISN: s.sn, wsClient: s.wscale, up: make([]int64, 1), tsVal: s.tsVal, hasTS: s.hasTS, acked: 1, outAck: 1}
 	w.subs[s.src] = f
 	if !w.haveC {
 		w.haveC, w.cISN, w.wsClient = true, s.sn, s.wscale
@@ -232,7 +233,11 @@ func (w *watch) ueData(f *subWatch, s *segment, off int64) {
 		w.fail("client: payload without mapping")
 		return
 	}
+	stuck := len(s.payload) > 0 && at(f.up, off) != 0 && off <= f.outAck && u > w.srvAck && w.given(w.srvAck)
 	for i := range int64(len(s.payload)) {
+		if stuck {
+			f.void.set(off + i)
+		}
 		put(&f.up, off+i, u+i+1)
 		w.got.set(u + i)
 		if u+i >= w.srvEdge {
@@ -242,6 +247,18 @@ func (w *watch) ueData(f *subWatch, s *segment, off int64) {
 	if s.has(packet.FIN) {
 		f.fin = off + int64(len(s.payload))
 	}
+}
+
+// given says whether u came, and no subflow waits for its acknowledgment: it was void.
+func (w *watch) given(u int64) bool {
+	for _, f := range w.subs {
+		for i := f.outAck; i < int64(len(f.up)); i++ {
+			if f.up[i] == u+1 {
+				return false
+			}
+		}
+	}
+	return w.got.has(u)
 }
 
 // ueACK records DATA_ACK, window, subflow ACK and SACK.

@@ -360,10 +360,10 @@ func (w *watch) mayAck(f *subWatch, i int64) bool {
 // moved counts a byte that goes to another subflow than before.
 func (w *watch) moved(f *subWatch, d int64) {
 	for int64(len(w.placed)) <= d {
-		w.placed = append(w.placed, nil)
+		w.placed = append(w.placed, 0)
 	}
-	if g := w.placed[d]; g != nil && g != f {
+	if n := w.placed[d]; n != 0 && n != f.number {
 		w.stats.Remapped++
 	}
-	w.placed[d] = f
+	w.placed[d] = f.number
 }

@@ -1,8 +1,8 @@
 // Command runtests runs every test of the module in stages and judges them as a
 // whole: a test that fails, a test that skips, a package that does not build and a
 // package whose tests did not run make it fail. `make test` calls it; it expects the
-// tools that scripts/setup installs. Arguments name the stages to run, unit, race or
-// e2e; without any, all are run.
+// tools that scripts/setup installs. Arguments name the stages to run, unit, seeds,
+// race or e2e; without any, all are run.
 //
 // SIGINT, SIGTERM and SIGHUP reach the tests as SIGINT, so that they can take down
 // what they set up; a second one kills them.
@@ -33,8 +33,8 @@ var systemPackages = []string{
 	module + "/internal/lab", module + "/internal/mptcpclient", module + "/internal/demo", module + "/internal/e2e",
 }
 
-// oneGoroutine are packages that the race detector can find nothing in and takes
-// minutes over.
+// oneGoroutine are packages whose goroutines share nothing: the race detector can find
+// nothing in them and takes minutes.
 var oneGoroutine = []string{module + "/internal/sim"}
 
 // stage is one run of go test.
@@ -42,7 +42,8 @@ type stage struct {
 	name     string
 	args     []string
 	packages []string
-	verbose  bool // a line for every test, not only for every package
+	testArgs []string // for the tests themselves
+	verbose  bool     // a line for every test, not only for every package
 }
 
 func main() {
@@ -93,9 +94,10 @@ func plan(names []string) ([]stage, error) {
 	}
 	units := without(all, systemPackages)
 	stages := []stage{
-		{"unit", []string{"-timeout=10m"}, units, false},
-		{"race", []string{"-race", "-timeout=10m"}, without(units, oneGoroutine), false},
-		{"e2e", []string{"-p=1", "-timeout=12m"}, systemPackages, true},
+		{"unit", []string{"-timeout=10m"}, units, nil, false},
+		{"seeds", []string{"-timeout=10m", "-run=^TestSeeds$"}, oneGoroutine, []string{"-seeds=2000", "-first=10000"}, false},
+		{"race", []string{"-race", "-timeout=10m"}, without(units, oneGoroutine), nil, false},
+		{"e2e", []string{"-p=1", "-timeout=12m"}, systemPackages, nil, true},
 	}
 	for _, name := range names {
 		if !slices.ContainsFunc(stages, func(s stage) bool { return s.name == name }) {
@@ -148,7 +150,7 @@ type event struct {
 
 // run runs the stage.
 func (s *stage) run(signals <-chan os.Signal) (r result, interrupted bool) {
-	cmd := exec.Command("go", slices.Concat([]string{"test", "-json", "-count=1"}, s.args, s.packages)...)
+	cmd := exec.Command("go", slices.Concat([]string{"test", "-json", "-count=1"}, s.args, s.packages, s.testArgs)...)
 	cmd.Stderr = os.Stderr
 	// A group of its own, for the signals to reach go test and the tests alike.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
