@@ -142,21 +142,6 @@ func (p *Proxy) abort(c *Conn) {
 	p.close(c)
 }
 
-// mpFail takes an MP_FAIL on f (RFC 8684 §3.7): the subflow is reset if there is
-// another, else the connection.
-func (p *Proxy) mpFail(f *Subflow) {
-	c := f.conn
-	f.state = subflowClosing
-	if !c.anyLive() {
-		f.state = subflowEstablished
-		p.count.FallbackLate++
-		p.abort(c)
-		return
-	}
-	p.resetUE(f, mptcp.AppendTCPRST(p.scratch[:0], mptcp.ReasonMiddlebox))
-	c.refresh()
-}
-
 // downlinkClosed takes a packet of the server for a connection that was reset: it has
 // not seen the reset, or not believed it, and gets one at the SN that it names
 // (RFC 9293 §3.5.2).

@@ -51,6 +51,7 @@ type Conn struct {
 	checksum      bool // DSS checksums required
 	scaled        bool // window scaling negotiated
 	dssSeen       bool // the UE has sent a DSS: data may go out of DSN order
+	failSent      bool // MP_FAIL was sent
 	probing       bool // the next ACK of the UE goes to the server even if it says nothing new
 	addrIDs       uint8
 	relayFIN      uint8 // stateRelay: ends that sent FIN, bit 0 UE, bit 1 server

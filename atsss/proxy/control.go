@@ -4,7 +4,8 @@ import "github.com/braid-upf/braid/atsss/mptcp"
 
 // uplinkControl takes the options that manage addresses and priorities. MP_PRIO of the UE
 // changes nothing: which access new data take is the policy's to say (TS 23.501 §5.32.8).
-func (p *Proxy) uplinkControl(f *Subflow, g *segment) {
+// It reports whether g is used up.
+func (p *Proxy) uplinkControl(f *Subflow, g *segment) (used bool) {
 	c, o := f.conn, &g.opt.mp
 	if o.Present&mptcp.AddAddr != 0 && !o.AddAddrEcho {
 		p.uplinkAddAddr(f, o.AddAddrRaw)
@@ -13,8 +14,10 @@ func (p *Proxy) uplinkControl(f *Subflow, g *segment) {
 		c.removeAddrs(o.RemovedIDs[:o.RemovedCount])
 	}
 	if o.Present&mptcp.Fail != 0 {
-		p.mpFail(f)
+		p.mpFail(f, g)
+		return true
 	}
+	return false
 }
 
 // uplinkAddAddr takes an ADD_ADDR, each time it comes: the UE repeats it until it is

@@ -118,6 +118,7 @@ func (h *harness) describeUE(x ToUE) string {
 		{mptcp.Join, "mp_join"},
 		{mptcp.AddAddr, "add_addr"},
 		{mptcp.Prio, "mp_prio"},
+		{mptcp.Fail, "mp_fail"},
 		{mptcp.FastClose, "mp_fastclose"},
 		{mptcp.TCPRST, "mp_tcprst"},
 	} {

@@ -12,7 +12,8 @@ type Counters struct {
 	FallbackKeys    uint64 // no key, or place for the flow, was left
 	FallbackLimit   uint64 // the session has too many connections or handshakes already
 	FallbackACK     uint64 // third ACK without MP_CAPABLE
-	FallbackLate    uint64 // UE fell back after establishment: both sides reset
+	FallbackLate    uint64 // UE fell back after establishment
+	FallbackFailed  uint64 // the same when the connection could not go on: both sides reset
 	JoinRefused     uint64 // unknown token, wrong address, too many subflows
 	JoinBadHMAC     uint64
 	JoinExpired     uint64 // third ACK did not come in time, or others needed the place
@@ -34,6 +35,7 @@ type Counters struct {
 	BadDataACK      uint64 // DATA_ACKs of what was never sent, or long ago, ignored
 	DropMalformed   uint64 // TCP header or options; no ACK flag
 	DropChecksum    uint64
+	DropBadDSSSum   uint64 // data of the UE with a wrong DSS checksum, or none; on the only subflow they pass
 	DropNoMapping   uint64 // data without a DSS that covers them
 	DropBeforeKeys  uint64 // data of the server before the third ACK
 	DropStale       uint64 // for a closed connection or subflow
@@ -63,6 +65,7 @@ func (c *Counters) Each(f func(name string, v uint64)) {
 	f("fallback_limit", c.FallbackLimit)
 	f("fallback_ack", c.FallbackACK)
 	f("fallback_late", c.FallbackLate)
+	f("fallback_failed", c.FallbackFailed)
 	f("join_refused", c.JoinRefused)
 	f("join_bad_hmac", c.JoinBadHMAC)
 	f("join_expired", c.JoinExpired)
@@ -84,6 +87,7 @@ func (c *Counters) Each(f func(name string, v uint64)) {
 	f("bad_data_ack", c.BadDataACK)
 	f("drop_malformed", c.DropMalformed)
 	f("drop_checksum", c.DropChecksum)
+	f("drop_bad_dss_checksum", c.DropBadDSSSum)
 	f("drop_no_mapping", c.DropNoMapping)
 	f("drop_before_keys", c.DropBeforeKeys)
 	f("drop_stale", c.DropStale)

@@ -43,5 +43,5 @@
 //
 // Redundant mode; the Convert protocol; ECN (not negotiated); urgent data (the flag is
 // cleared, RFC 8684 §3.3.1); translation of ICMP errors; proposing addresses to the
-// UE; MPTCP version 0 (becomes plain TCP); a late fallback (both sides are reset).
+// UE; MPTCP version 0 (becomes plain TCP).
 package proxy

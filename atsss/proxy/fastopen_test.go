@@ -91,8 +91,8 @@ func TestFastOpenRepeatedWithoutPayload(t *testing.T) {
 	h.down(h.synACK(0, 0, nil, nil))
 	h.thirdACK(0, request)
 	h.want("srv u=0+100 ack=0", "ue0 ssn=1 ack=1 dack=-100")
-	h.isns[0][0] += 100                                     // SSN 1 is the byte after
-	h.up(0, h.fromUE(0, packet.ACK, -100, nil, 1, request)) // lost: again, without a mapping
+	h.isns[0][0] += 100                                               // SSN 1 is the byte after
+	h.up(0, h.fromUE(0, packet.ACK, -100, h.dss(nil, 0), 1, request)) // lost: again, with no mapping
 	h.want("srv u=0+100 ack=0")
 	m := &mapping{ssn: 1, u: 0, n: 50}
 	h.up(0, h.fromUE(0, packet.ACK, 0, h.dss(m, 0), 1, make([]byte, 50)))

@@ -119,6 +119,7 @@ func (p *Proxy) Downlink(now Time, s *Session, r Rule, buf *packet.Buffer, in *p
 	case stateSYN, stateSYNACK:
 		return p.downlinkHandshake(c, g)
 	case stateRelay:
+		g.stripMPTCP()
 		return p.relayed(c, g.flags, 2)
 	default:
 		p.downlinkClosed(c, g)
@@ -148,6 +149,7 @@ func (p *Proxy) uplinkFlow(f *Subflow, g *segment) Verdict {
 	case stateSYN, stateSYNACK:
 		return p.uplinkHandshake(f, g)
 	case stateRelay:
+		g.stripMPTCP()
 		return p.relayed(c, g.flags, 1)
 	case stateClosed:
 		p.uplinkClosed(f, g)
@@ -219,7 +221,7 @@ func (f *Subflow) freeMaps() {
 	f.sacked.Free(m)
 }
 
-// relay makes c pass packets unchanged from now on.
+// relay makes c pass packets from now on, unchanged but for MPTCP options.
 func (p *Proxy) relay(c *Conn) {
 	p.dropEarly(c)
 	c.handshakeEnds()

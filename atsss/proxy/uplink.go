@@ -33,11 +33,13 @@ func (p *Proxy) uplinkData(f *Subflow, g *segment) {
 		p.discard(g.buf, &p.count.DropStale)
 		return
 	}
+	if !c.dssSeen && f.plainNow(g) {
+		p.fallBack(f, g)
+		return
+	}
 	f.noteTS(g, p.now)
 	news := p.uplinkAck(f, g)
-	p.uplinkControl(f, g)
-	if c.state != stateEstablished {
-		p.pool.Put(g.buf)
+	if o.Present&^mptcp.DSS != 0 && p.uplinkControl(f, g) {
 		return
 	}
 	used := false
@@ -245,6 +247,9 @@ func (p *Proxy) uplinkPayload(f *Subflow, g *segment, ssn int64) (used bool) {
 		p.discard(g.buf, &p.count.DropBadMapping)
 		return true
 	}
+	if c.checksum && !p.intact(f, g, u, ssn) {
+		return true
+	}
 	if first, ok := f.up.First(); ok && ssn > first.At && f.up.Len() >= maxRuns {
 		p.discard(g.buf, &p.count.DropScattered)
 		return true
@@ -299,18 +304,6 @@ func (u *uplink) wants(pos, n int64) bool {
 func (f *Subflow) contradicts(ssn, u int64) bool {
 	r, ok := f.up.At(ssn)
 	return ok && r.ToOf(ssn) != u
-}
-
-// noPosition drops data that no mapping covers: the UE falls back, or it is garbage.
-func (p *Proxy) noPosition(f *Subflow, g *segment) {
-	infinite := g.opt.mp.Present&mptcp.DSS != 0 && g.opt.mp.HasMapping && g.opt.mp.DataLen == 0
-	if !infinite {
-		p.discard(g.buf, &p.count.DropNoMapping)
-		return
-	}
-	p.count.FallbackLate++
-	p.pool.Put(g.buf)
-	p.abort(f.conn)
 }
 
 // advance moves rcvNext over what the server has acknowledged or SACKed and what was
