@@ -53,22 +53,83 @@ type serverEnd interface {
 // serveFunc makes the server of p; up and down are what the two applications send.
 type serveFunc func(w *world, p *pair, local endpoint, up, down stream) serverEnd
 
-// server is an application over the model of plain TCP.
-type server struct {
+// application is what the server does with its connection, whatever TCP carries it.
+type application struct {
 	serverPlan
-	*tcp
+	w        *world
 	up, down stream
 
 	received int64 // in order
-	unread   int64
 	wrote    int64
 	eof      bool
 	isEnded  bool
 	err      error
 }
 
+// take checks the next bytes of the client.
+func (a *application) take(b []byte) {
+	if i := a.up.differs(a.received, b); i >= 0 {
+		a.w.fail("server: byte u=%d is not what the client wrote", a.received+int64(i))
+	}
+	a.received += int64(len(b))
+}
+
+// checkCount follows takes and the end of the stream.
+func (a *application) checkCount() {
+	if a.received > a.expect || a.eof && a.received != a.expect {
+		a.w.fail("server: %d bytes received (EOF %v), %d were written", a.received, a.eof, a.expect)
+	}
+}
+
+// aborts says whether it is time to; acked are the bytes that the client acknowledged.
+func (a *application) aborts(acked int64) bool {
+	return a.abortAt > 0 && (a.received >= a.abortAt || acked >= a.abortAt)
+}
+
+// unwritten are the bytes it wants to write now.
+func (a *application) unwritten() int64 {
+	if a.received < a.request || a.w.clock.Now() < a.pause {
+		return 0
+	}
+	if a.echo {
+		return a.received - a.wrote
+	}
+	return a.send - a.wrote
+}
+
+// finished says whether it closes its sending side now.
+func (a *application) finished() bool {
+	switch {
+	case a.echo && (!a.eof || a.wrote < a.received), !a.echo && a.wrote < a.send:
+		return false
+	case a.close == closeAfterAll && a.received < a.expect:
+		return false
+	case a.close == closeAfterEOF && !a.eof:
+		return false
+	}
+	return true
+}
+
+func (a *application) outcome() (ended bool, err error) { return a.isEnded, a.err }
+
+func (a *application) String() string {
+	return fmt.Sprintf("server received %d/%d eof %v wrote %d/%d ended %v %v",
+		a.received, a.expect, a.eof, a.wrote, a.send, a.isEnded, a.err)
+}
+
+// server is an application over the model of plain TCP.
+type server struct {
+	application
+	*tcp
+	unread int64
+}
+
+func newApplication(w *world, p *pair, up, down stream) application {
+	return application{serverPlan: p.cfg.Server, w: w, up: up, down: down}
+}
+
 func modelServer(w *world, p *pair, local endpoint, up, down stream) serverEnd {
-	v := &server{serverPlan: p.cfg.Server, up: up, down: down}
+	v := &server{application: newApplication(w, p, up, down)}
 	v.tcp = &tcp{
 		tcpConfig: p.cfg.ServeTCP, name: "server", clock: &w.clock, rng: p.rng, user: v, fail: w.fail,
 		local: local, out: func(s *segment) { w.n6Down.send(s.encode()) },
@@ -82,14 +143,9 @@ func modelServer(w *world, p *pair, local endpoint, up, down stream) serverEnd {
 
 func (v *server) receive(s *segment, _ []byte) { v.tcp.receive(s) }
 
-func (v *server) outcome() (ended bool, err error) { return v.isEnded, v.err }
-
 func (v *server) counters() tcpStats { return v.stats }
 
-func (v *server) String() string {
-	return fmt.Sprintf("server received %d/%d eof %v wrote %d/%d ended %v %v\n  %v",
-		v.received, v.expect, v.eof, v.wrote, v.send, v.isEnded, v.err, v.tcp)
-}
+func (v *server) String() string { return v.application.String() + "\n  " + v.tcp.String() }
 
 func (v *server) done() bool {
 	return v.eof && v.received == v.expect && v.fin && v.una == v.end+1 || v.isEnded && v.err == nil
@@ -121,19 +177,13 @@ func (v *server) incoming(s *segment, off int64) bool {
 
 func (v *server) deliver() {
 	for _, d := range v.rxq {
-		skip := v.received + 1 - d.off
-		b := d.data[skip:]
-		if i := v.up.differs(v.received, b); i >= 0 {
-			v.fail("server: byte u=%d is not what the client wrote", v.received+int64(i))
-		}
-		v.received += int64(len(b))
+		b := d.data[v.received+1-d.off:]
+		v.take(b)
 		v.unread += int64(len(b))
 		v.eof = v.eof || d.fin
 	}
 	v.rxq = v.rxq[:0]
-	if v.received > v.expect || v.eof && v.received != v.expect {
-		v.fail("server: %d bytes received (EOF %v), %d were written", v.received, v.eof, v.expect)
-	}
+	v.checkCount()
 	v.read()
 	v.act()
 }
@@ -185,28 +235,15 @@ func (v *server) act() {
 	if !v.synchronized() || v.isEnded {
 		return
 	}
-	if v.abortAt > 0 && (v.received >= v.abortAt || v.una-1 >= v.abortAt) {
+	if v.aborts(v.una - 1) {
 		v.abort()
 		return
 	}
-	want := v.send
-	if v.echo {
-		want = v.received
-	}
-	if want > v.wrote && v.received >= v.request && v.clock.Now() >= v.pause {
-		n := want - v.wrote
-		v.wrote = want
+	if n := v.unwritten(); n > 0 {
+		v.wrote += n
 		v.write(n)
 	}
-	wroteAll := v.wrote == v.send && (!v.echo || v.eof)
-	if v.echo {
-		wroteAll = v.eof && v.wrote == v.received
-	}
-	switch {
-	case !wroteAll:
-	case v.close == closeAfterAll && v.received < v.expect:
-	case v.close == closeAfterEOF && !v.eof:
-	default:
+	if v.finished() {
 		v.shutdown()
 	}
 }
