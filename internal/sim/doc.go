@@ -4,7 +4,10 @@
 // reorders and duplicates, and the real proxy in the middle. Time is virtual and
 // all chance comes from one seed, so every run can be repeated.
 //
-// Both endpoints share one TCP ([tcp]); the client adds what MPTCP demands of a
+// Where wanted the server is a real TCP stack instead, gVisor's netstack, in the same
+// virtual time ([RunNetstack]).
+//
+// Both endpoints of ours share one TCP ([tcp]); the client adds what MPTCP demands of a
 // subflow through hooks. An observer at the proxy's edges ([observer]) knows the
 // keys and checks each emitted packet against what arrived before it. The codec
 // of MPTCP options here (mpopts.go) is written from RFC 8684 on its own, so that

@@ -149,7 +149,11 @@ func (w *watch) toUE(a steer.Access, s *segment) {
 		return
 	}
 	if !f.haveP {
-		w.fail("to UE: packet before the SYN/ACK")
+		// What the server says of an earlier connection, or of a SYN that comes again
+		// (RFC 9293 §3.10.7.4: an ACK), is the UE's to answer.
+		if !w.w.passing {
+			w.fail("to UE: packet before the SYN/ACK")
+		}
 		return
 	}
 	w.stats.Down[a] += int64(len(s.payload))
