@@ -95,20 +95,20 @@ func (u *uplink) limit() int64 {
 
 // challengeUE answers an unacceptable packet on f with the numbers expected there.
 func (p *Proxy) challengeUE(f *Subflow) {
-	if f.state == subflowDead || f.challenged != 0 && p.now-f.challenged < challengeInterval {
+	if f.state == subflowDead || p.now.since(f.challenged) < challengeInterval {
 		return
 	}
-	f.challenged = p.now
+	f.challenged = p.now.stamp()
 	p.count.Challenges++
 	p.ackUE(f, f.ueTSval)
 }
 
 // challengeServer answers an unacceptable packet of the server likewise.
 func (p *Proxy) challengeServer(c *Conn) {
-	if c.challenged != 0 && p.now-c.challenged < challengeInterval {
+	if p.now.since(c.challenged) < challengeInterval {
 		return
 	}
-	c.challenged = p.now
+	c.challenged = p.now.stamp()
 	p.count.Challenges++
 	p.ackServer(c, nil)
 }
