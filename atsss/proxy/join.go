@@ -200,6 +200,7 @@ func (p *Proxy) uplinkJoining(f *Subflow, g *segment) {
 	}
 	f.state = subflowEstablished
 	delete(p.joins, f)
+	f.cameOver(g)
 	f.noteTS(g, p.now)
 	p.count.Subflows++
 	c.refresh()

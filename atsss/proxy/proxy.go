@@ -74,11 +74,7 @@ func (p *Proxy) Uplink(now Time, s *Session, a steer.Access, r Rule, buf *packet
 	if g.flags&(packet.SYN|packet.ACK) == packet.SYN {
 		return p.uplinkSYN(s, a, r, f, g)
 	}
-	f.pdr = r.PDR
-	if f.access != a {
-		f.access = a
-		f.conn.refresh()
-	}
+	g.access, g.pdr = a, r.PDR
 	f.conn.lastActive = now.stamp()
 	return p.uplinkFlow(f, g)
 }
@@ -146,9 +142,21 @@ func (p *Proxy) discard(buf *packet.Buffer, counter *uint64) {
 	p.pool.Put(buf)
 }
 
+// cameOver notes which way the packet g of f came: what goes to the UE on f goes back there.
+func (f *Subflow) cameOver(g *segment) {
+	f.pdr = g.pdr
+	if f.access != g.access {
+		f.access = g.access
+		f.conn.refresh()
+	}
+}
+
 // uplinkFlow takes a packet other than a SYN of subflow f.
 func (p *Proxy) uplinkFlow(f *Subflow, g *segment) Verdict {
 	c := f.conn
+	if c.state != stateEstablished {
+		f.cameOver(g)
+	}
 	switch c.state {
 	case stateSYN, stateSYNACK:
 		return p.uplinkHandshake(f, g)

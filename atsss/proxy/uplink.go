@@ -21,6 +21,7 @@ func (p *Proxy) uplinkData(f *Subflow, g *segment) {
 	if !p.uplinkAcceptable(f, g, ssn) {
 		return
 	}
+	f.cameOver(g)
 	if g.flags&packet.RST != 0 {
 		p.uplinkReset(f, g, ssn)
 		return
@@ -112,6 +113,8 @@ func (p *Proxy) uplinkAck(f *Subflow, g *segment) (news bool) {
 		c.dssSeen = true
 		if o.HasDataAck {
 			p.dataAck(c, o, int64(g.tcp.Window())<<f.scale)
+		} else if !o.HasMapping || len(g.payload) == 0 && !o.DataFIN {
+			p.count.IgnoredOptions++
 		}
 	}
 	f.release()
