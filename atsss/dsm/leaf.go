@@ -10,12 +10,16 @@ type leaf struct {
 	head int
 }
 
-// leafClasses are the sizes of a leaf, in runs. With its header a leaf is one, four
-// and 64 cache lines: a connection without loss keeps one run per store.
-var leafClasses = [...]int{1, 7, maxLeaf}
+// leafClasses are the sizes of a leaf, in runs. With its header a leaf is one, four, 16
+// or 64 cache lines: a connection without loss keeps one run per store.
+var leafClasses = [...]int{1, 7, 31, maxLeaf}
 
-// maxLeaf is the size of a leaf in a Runs that has several.
-const maxLeaf = 127
+const (
+	// maxLeaf is the size of a leaf in a Runs that has several.
+	maxLeaf = 127
+	// maxClass is the class of such a leaf.
+	maxClass = len(leafClasses) - 1
+)
 
 // newLeaf allocates a leaf and its block as one object.
 func newLeaf(class int) *leaf {
@@ -31,6 +35,13 @@ func newLeaf(class int) *leaf {
 		b := new(struct {
 			leaf
 			room [7]Run
+		})
+		b.runs = b.room[:0]
+		return &b.leaf
+	case 2:
+		b := new(struct {
+			leaf
+			room [31]Run
 		})
 		b.runs = b.room[:0]
 		return &b.leaf
@@ -51,8 +62,10 @@ func (l *leaf) class() int {
 		return 0
 	case leafClasses[1]:
 		return 1
+	case leafClasses[2]:
+		return 2
 	}
-	return 2
+	return maxClass
 }
 
 // live is the runs of the leaf.
@@ -61,19 +74,22 @@ func (l *leaf) live() []Run { return l.runs[l.head:] }
 // firstKey is the key that the leaf's runs begin at.
 func (l *leaf) firstKey() int64 { return l.runs[l.head].At }
 
-// end is the key after the leaf's last.
-func (l *leaf) end() int64 { return l.runs[len(l.runs)-1].End() }
-
 // search is the index in l.runs of the first run that ends after x; len(l.runs) if none
-// does.
+// does. The newest run, which is asked for most, is looked at first.
 func (l *leaf) search(x int64) int {
-	lo, hi := l.head, len(l.runs)
-	if last := &l.runs[hi-1]; last.At <= x { // the newest run is asked for most
+	hi := len(l.runs)
+	if last := &l.runs[hi-1]; last.At <= x {
 		if x < last.End() {
 			return hi - 1
 		}
 		return hi
 	}
+	return l.bisect(x)
+}
+
+// bisect is search for a leaf whose last run is not the newest.
+func (l *leaf) bisect(x int64) int {
+	lo, hi := l.head, len(l.runs)
 	for lo < hi {
 		mid := int(uint(lo+hi) / 2)
 		if l.runs[mid].End() > x {
@@ -116,11 +132,4 @@ func (l *leaf) remove(i int) {
 		return
 	}
 	l.runs = append(l.runs[:i], l.runs[i+1:]...)
-}
-
-// releaseTo takes out the runs that end at or below x.
-func (l *leaf) releaseTo(x int64) {
-	if l.runs[l.head].End() <= x {
-		l.head = l.search(x)
-	}
 }

@@ -166,7 +166,7 @@ func TestRangesSteadyState(t *testing.T) {
 	if n := testing.AllocsPerRun(100_000, step); n != 0 {
 		t.Errorf("%v allocations per step", n)
 	}
-	if free := m.sets; len(free[0])+len(free[1]) != 2 || len(free[2]) > 1 {
+	if free := m.sets; free[0].free+free[1].free != 2 || free[2].free > 1 {
 		t.Errorf("the pool has %v", free)
 	}
 }

@@ -101,10 +101,14 @@ func (s *Runs) At(x int64) (r Run, ok bool) {
 	if l == nil {
 		return Run{}, false
 	}
+	i := 0
 	if s.dir != nil && x < l.firstKey() {
 		l = s.dir.entry(s.dir.search(x)).leaf
+		i = l.bisect(x)
+	} else {
+		i = l.search(x)
 	}
-	if i := l.search(x); i < len(l.runs) {
+	if i < len(l.runs) {
 		r = l.runs[i]
 		return r, r.At <= x
 	}
@@ -117,14 +121,16 @@ func (s *Runs) Search(x int64) Cursor {
 	if s.last == nil {
 		return c
 	}
-	if s.dir != nil {
-		c.k = s.dir.len() - 1
-		if x < s.last.firstKey() {
-			c.k = s.dir.search(x)
-			c.leaf = s.dir.entry(c.k).leaf
+	if s.dir == nil || x >= s.last.firstKey() {
+		if s.dir != nil {
+			c.k = s.dir.len() - 1
 		}
+		c.i = c.leaf.search(x)
+		return c
 	}
-	if c.i = c.leaf.search(x); c.i == len(c.leaf.runs) {
+	c.k = s.dir.search(x)
+	c.leaf = s.dir.entry(c.k).leaf
+	if c.i = c.leaf.bisect(x); c.i == len(c.leaf.runs) {
 		c.i--
 		c.Next()
 	}
@@ -149,8 +155,8 @@ func (s *Runs) Append(m *Pool, r Run) {
 	l := s.last
 	if l == nil {
 		l = m.leaf(0)
-		s.last = l
 		l.runs = append(l.runs, r)
+		s.last = l
 		return
 	}
 	n := len(l.runs)
@@ -175,7 +181,7 @@ func (s *Runs) extend(m *Pool, r Run) {
 	case cap(l.runs) < maxLeaf:
 		l = s.grow(m)
 	default:
-		l = m.leaf(len(leafClasses) - 1)
+		l = m.leaf(maxClass)
 		l.runs = append(l.runs, r)
 		s.addLeaf(m, s.leaves(), l)
 		return
@@ -185,9 +191,10 @@ func (s *Runs) extend(m *Pool, r Run) {
 
 // grow moves the runs of the only leaf to one of the next size.
 func (s *Runs) grow(m *Pool) *leaf {
-	l := m.leaf(s.last.class() + 1)
+	class := s.last.class()
+	l := m.leaf(class + 1)
 	l.runs = append(l.runs, s.last.live()...)
-	m.putLeaf(s.last)
+	m.putLeaf(s.last, class)
 	s.last = l
 	return l
 }
@@ -215,11 +222,11 @@ func (s *Runs) addLeaf(m *Pool, k int, l *leaf) {
 // dropLeaf gives the k-th leaf back.
 func (s *Runs) dropLeaf(m *Pool, k int) {
 	if s.dir == nil {
-		m.putLeaf(s.last)
+		m.putLeaf(s.last, s.last.class())
 		s.last = nil
 		return
 	}
-	m.putLeaf(s.dir.entry(k).leaf)
+	m.putLeaf(s.dir.entry(k).leaf, maxClass)
 	s.dir.remove(k)
 	s.last = s.dir.entry(s.dir.len() - 1).leaf
 	if s.dir.len() == 1 {
@@ -280,7 +287,7 @@ func (s *Runs) insert(m *Pool, c *Cursor, r Run) {
 // same run.
 func (s *Runs) split(m *Pool, c *Cursor) {
 	const half = maxLeaf / 2
-	upper := m.leaf(len(leafClasses) - 1)
+	upper := m.leaf(maxClass)
 	upper.runs = append(upper.runs, c.leaf.runs[half:]...)
 	c.leaf.runs = c.leaf.runs[:half]
 	s.addLeaf(m, c.k+1, upper)
@@ -359,26 +366,38 @@ func (s *Runs) Remove(m *Pool, from, to int64) {
 	}
 }
 
-// ReleaseTo forgets every key below x.
+// ReleaseTo forgets every key below x, in a step per leaf and one per run of the leaf
+// that x lies in.
 func (s *Runs) ReleaseTo(m *Pool, x int64) {
 	l := s.last
 	if l == nil {
 		return
 	}
-	for s.dir != nil {
-		if l = s.dir.entry(0).leaf; l.end() > x {
-			break
+	if s.dir != nil {
+		l = s.releaseLeaves(m, x)
+	}
+	for i := l.head; i < len(l.runs); i++ {
+		if r := &l.runs[i]; x < r.At+r.N {
+			l.head = i
+			if d := x - r.At; d > 0 {
+				r.At, r.To, r.N = x, r.To+d, r.N-d
+			}
+			return
 		}
+	}
+	s.dropLeaf(m, 0)
+}
+
+// releaseLeaves gives back the leaves before the one that x lies in, unseen, and gives
+// the first that is left.
+func (s *Runs) releaseLeaves(m *Pool, x int64) *leaf {
+	for s.dir != nil && s.dir.entry(1).at <= x {
 		s.dropLeaf(m, 0)
-		l = s.last
 	}
-	if l.releaseTo(x); l.head == len(l.runs) {
-		s.dropLeaf(m, 0)
-		return
+	if s.dir == nil {
+		return s.last
 	}
-	if r := &l.runs[l.head]; r.At < x {
-		*r = r.after(x)
-	}
+	return s.dir.entry(0).leaf
 }
 
 // Free forgets every key.

@@ -23,6 +23,7 @@ var stores = []struct {
 }{
 	{"leaves", func() store { return new(leafStore) }},
 	{"slice", func() store { return new(sliceStore) }},
+	{"rbtree", func() store { return new(dTree) }},
 }
 
 // leafStore is the store that ships, with a pool of its own.
@@ -49,7 +50,7 @@ func (s *leafStore) Next(x int64) (r Run, ok bool) {
 func (s *leafStore) size() int {
 	n := 0
 	for class, free := range s.pool.leaves {
-		n += leafClasses[class] * len(free)
+		n += leafClasses[class] * free.free
 	}
 	switch {
 	case s.dir != nil:
@@ -61,15 +62,22 @@ func (s *leafStore) size() int {
 }
 
 func (s *leafStore) check() error {
+	if err := s.checkReading(); err != nil {
+		return err
+	}
 	if s.dir == nil {
-		if s.last != nil && len(s.last.live()) == 0 {
-			return fmt.Errorf("an empty leaf is held")
+		held := 0
+		if s.last != nil {
+			held = 1
+		}
+		if n := s.pool.InUse(); n != held || held == 1 && len(s.last.live()) == 0 {
+			return fmt.Errorf("%d blocks are in use for the only leaf %v", n, s.last)
 		}
 		return nil
 	}
 	n := s.dir.len()
-	if n < 2 || s.last != s.dir.entry(n-1).leaf {
-		return fmt.Errorf("%d leaves are listed, the last of them is not", n)
+	if n < 2 || s.last != s.dir.entry(n-1).leaf || s.pool.InUse() != n+1 {
+		return fmt.Errorf("%d leaves are listed, %d blocks in use", n, s.pool.InUse())
 	}
 	for k := range n {
 		e := s.dir.entry(k)
@@ -81,6 +89,27 @@ func (s *leafStore) check() error {
 		case k > 0 && e.at != e.leaf.firstKey():
 			return fmt.Errorf("leaf %d begins at %d, listed at %d", k, e.leaf.firstKey(), e.at)
 		}
+	}
+	return nil
+}
+
+// checkReading verifies that the ways to read the runs agree.
+func (s *leafStore) checkReading() error {
+	runs := runsOf(s)
+	if s.Len() != len(runs) || s.Empty() != (len(runs) == 0) {
+		return fmt.Errorf("Len() = %d, Empty() = %v of %v", s.Len(), s.Empty(), runs)
+	}
+	if r, ok := s.First(); ok && r != runs[0] {
+		return fmt.Errorf("First() = %v of %v", r, runs)
+	}
+	for c := s.Search(-1 << 62); c.OK(); c.Next() {
+		if len(runs) == 0 || c.Run() != runs[0] {
+			return fmt.Errorf("a cursor gives %v before %v", c.Run(), runs)
+		}
+		runs = runs[1:]
+	}
+	if len(runs) > 0 {
+		return fmt.Errorf("a cursor leaves out %v", runs)
 	}
 	return nil
 }
