@@ -299,9 +299,10 @@ func (p *Proxy) uplinkPayload(f *Subflow, g *segment, ssn int64) (used bool) {
 
 // wants says whether the n bytes at u lie near the server's window: a UE may run over its
 // right edge by a window (Linux puts a new DATA_ACK and an older, larger window together),
-// and sends data again that the server has.
+// and a subflow that stood still repeats data that went over others long ago: it gets no
+// further unless it is acknowledged.
 func (u *uplink) wants(pos, n int64) bool {
-	return pos+n >= u.acked-u.window-slack && pos <= u.rightEdge+u.window+slack
+	return pos+n >= u.acked-maxAhead && pos <= u.rightEdge+u.window+slack
 }
 
 // contradicts says whether data at ssn wait for the server under another position than u.
@@ -372,10 +373,11 @@ func (p *Proxy) uplinkPureAck(f *Subflow, g *segment, news bool) {
 }
 
 // uplinkProbe takes a keep-alive or window probe of the UE's TCP: an old SN without
-// payload. On the subflow in use it becomes one of ours; else it is answered.
+// payload. It becomes one of ours, on whatever subflow it came, since the others do not
+// probe the server's window then; more than one in probeInterval are answered.
 func (p *Proxy) uplinkProbe(f *Subflow, g *segment) (used bool) {
 	c := f.conn
-	if p.now-c.up.lastProbe < probeInterval || f != c.active() || c.ended() {
+	if p.now-c.up.lastProbe < probeInterval || c.ended() {
 		p.ackUE(f, f.ueTSval)
 		return false
 	}

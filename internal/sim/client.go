@@ -24,6 +24,8 @@ type clientPlan struct {
 	lag        time.Duration // received data wait so long before MPTCP sees them
 	lagQuiet   bool          // and no ACK tells of it afterwards
 	longestSkb int           // in segments
+	scheduler  scheduler
+	eager      float64 // probability that, with new data, old ones go out again on another subflow
 }
 
 // counters that must stay 0 (PROTOCOL §3.21-9, named as Linux names them).
@@ -56,6 +58,7 @@ type client struct {
 	wrote, una, nxt, pend, wndEnd int64
 	fin, finAcked                 bool
 	retransmitted                 bool
+	turn                          int // of schedRoundRobin
 	rtxTimer                      *Timer
 	finTimer                      *Timer
 	finRetries                    int

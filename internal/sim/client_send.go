@@ -28,8 +28,14 @@ func (c *client) push() {
 			c.stats.Reinjected++
 		}
 		f.send(c.pend, n)
+		if c.scheduler == schedRedundant {
+			c.copies(f, c.pend, n)
+		}
 		c.pend += n
 		c.nxt = max(c.nxt, c.pend)
+		if c.eager > 0 && c.rng.Float64() < c.eager {
+			c.reinject(f)
+		}
 	}
 	if c.una < c.nxt && !c.rtxTimer.Waiting() {
 		c.armRtx()
@@ -58,28 +64,6 @@ func (f *subflow) plainAcked() {
 	c := f.c
 	c.una = max(c.una, min(f.una-1, c.wrote))
 	c.finAcked = f.fin && f.una == f.end+1
-}
-
-// schedule is the subflow for new data: one with room to send now, a backup only
-// if nothing else is there. Linux takes the one that drains first; here chance
-// takes part, for more mixtures.
-func (c *client) schedule() *subflow {
-	var best *subflow
-	for _, f := range c.subs {
-		if !c.alive(f) || f.stale {
-			continue
-		}
-		if best != nil && f.backup && !best.backup {
-			continue
-		}
-		if best == nil || best.backup && !f.backup || c.rng.IntN(2) == 0 && f.hasRoom() || !best.hasRoom() {
-			best = f
-		}
-	}
-	if best == nil || !best.hasRoom() {
-		return nil
-	}
-	return best
 }
 
 func (f *subflow) hasRoom() bool {

@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"fmt"
 	"time"
 
 	"github.com/braid-upf/braid/atsss/steer"
@@ -49,6 +50,7 @@ type ConnConfig struct {
 // fully established.
 type JoinConfig struct {
 	Access steer.Access
+	Addr   int // which of the UE's addresses on that access, below uesAddresses
 	After  time.Duration
 	Backup bool
 	TCP    tcpConfig
@@ -79,6 +81,34 @@ func outage(at, d time.Duration, a steer.Access) []Event {
 		ev = append(ev, Event{at + d, a.String() + " returns", set(false)})
 	}
 	return ev
+}
+
+// outageOneWay takes one direction of an access away for some time.
+func outageOneWay(at, d time.Duration, a steer.Access, up bool) []Event {
+	set := func(down bool) func(*world) {
+		return func(w *world) {
+			if up {
+				w.up[a].down = down
+			} else {
+				w.downs[a].down = down
+			}
+		}
+	}
+	way := "down"
+	if up {
+		way = "up"
+	}
+	return []Event{
+		{at, a.String() + " dies " + way + "wards", set(true)},
+		{at + d, a.String() + " returns " + way + "wards", set(false)},
+	}
+}
+
+// delayChange gives an access other delays, as a handover or a queue elsewhere does.
+func delayChange(at time.Duration, a steer.Access, up, down time.Duration) Event {
+	return Event{at, fmt.Sprintf("%s delays are %v up, %v down", a, up, down), func(w *world) {
+		w.up[a].Delay, w.downs[a].Delay = up, down
+	}}
 }
 
 // Steering policies.

@@ -1,10 +1,6 @@
 package sim
 
-import (
-	"net/netip"
-
-	"github.com/braid-upf/braid/atsss/steer"
-)
+import "github.com/braid-upf/braid/atsss/steer"
 
 // pairOf finds the connection of a segment by the UE's port.
 func (w *world) pairOf(port uint16) *pair {
@@ -18,11 +14,7 @@ func (w *world) pairOf(port uint16) *pair {
 // accessOf is the access whose address a packet goes to.
 func (w *world) accessOf(pkt []byte) steer.Access {
 	if pkt[0]>>4 == 6 {
-		a, _ := netip.AddrFromSlice(pkt[24:40])
-		if a == ueAddr6[1] {
-			return steer.AccessNon3GPP
-		}
-		return steer.Access3GPP
+		return steer.Access(pkt[24+3] - 0x60)
 	}
 	return steer.Access(pkt[19] - 1)
 }

@@ -18,7 +18,7 @@ var netSeeds = flag.Uint64("netstack", 150, "number of seeds TestNetstackSeeds r
 // and without proxy.
 func TestNetstackEndpoints(t *testing.T) {
 	for i := uint64(1); i <= 50; i++ {
-		cfg := FromSeed(i)
+		cfg := baseFromSeed(i)
 		for j := range cfg.Conns {
 			c := &cfg.Conns[j]
 			c.Client.plain, c.Client.checksum, c.TCP.reserve, c.ServeTCP.longest, c.Joins = true, false, 0, 0, nil
@@ -51,7 +51,7 @@ func TestNetstackSeesBytes(t *testing.T) {
 func TestNetstackRepeats(t *testing.T) {
 	run := func(seed uint64) (packets uint64, r Result) {
 		sum := fnv.New64a()
-		r = runNetstack(FromSeed(seed), drawNetOptions, nil, func(_ int, pkt []byte) []byte {
+		r = runNetstack(baseFromSeed(seed), drawNetOptions, nil, func(_ int, pkt []byte) []byte {
 			sum.Write(pkt)
 			return pkt
 		})
@@ -78,7 +78,7 @@ func TestNetstackSeeds(t *testing.T) {
 		from, n = *seed, 1
 	}
 	for i := range n {
-		r := RunNetstack(FromSeed(from + i))
+		r := RunNetstack(baseFromSeed(from + i))
 		if r.Failure != "" {
 			t.Errorf("seed %d: %s\n%sreplay: go test ./internal/sim -run TestNetstackSeeds -seed %d -packets 200 -v", from+i, r.Failure, r.Trace, from+i)
 		} else if n == 1 {

@@ -18,6 +18,8 @@ type Path struct {
 	Duplicate float64
 	Reorder   float64 // probability that later packets overtake
 	Corrupt   float64 // probability of one flipped bit behind the IP header
+	Cut       float64 // probability that a segment's payload goes on in several
+	Join      float64 // probability that a segment waits for the next, to be joined with it
 }
 
 // leg is one direction of a network link.
@@ -34,11 +36,17 @@ type leg struct {
 	free  time.Duration // when the last bit of the queue has gone
 	last  time.Duration // arrival of the last packet in order
 
+	held      *segment // waits for the next one
+	heldTimer *Timer
+
 	sent, lost int // packets
 }
 
 // send takes pkt, which the leg keeps.
-func (l *leg) send(pkt []byte) {
+func (l *leg) send(pkt []byte) { l.resegment(pkt) }
+
+// enter is where the link begins.
+func (l *leg) enter(pkt []byte) {
 	l.sent++
 	if l.down || l.drop() || l.filtered(pkt) {
 		l.lost++

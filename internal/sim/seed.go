@@ -9,6 +9,15 @@ import (
 
 // FromSeed draws a scenario.
 func FromSeed(seed uint64) Config {
+	cfg := baseFromSeed(seed)
+	g := generator{rand.New(rand.NewPCG(seed, 0xe87a))}
+	g.extend(&cfg)
+	return cfg
+}
+
+// baseFromSeed draws one without what extend adds, whose draws are others so that
+// these stay what they were.
+func baseFromSeed(seed uint64) Config {
 	g := generator{rand.New(rand.NewPCG(seed, 0xb7a1d))}
 	cfg := Config{
 		Seed:     seed,

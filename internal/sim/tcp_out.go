@@ -38,7 +38,7 @@ func (t *tcp) sendLost() bool {
 		if !r.lost || r.sacked {
 			continue
 		}
-		if t.pipe() >= t.cwnd {
+		if t.pipe() >= t.cwnd && (t.sackOn || i > 0) { // without SACK the first one goes at once (RFC 6582 §3.2)
 			return false
 		}
 		t.recut(i)

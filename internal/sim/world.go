@@ -43,13 +43,22 @@ type pair struct {
 
 // Addresses of the simulation.
 var (
-	ueAddr4  = [2]netip.Addr{netip.MustParseAddr("10.60.0.1"), netip.MustParseAddr("10.60.0.2")}
-	ueAddr6  = [2]netip.Addr{netip.MustParseAddr("fd00:60::1"), netip.MustParseAddr("fd00:61::1")}
 	srvAddr4 = netip.MustParseAddr("10.100.6.2")
 	srvAddr6 = netip.MustParseAddr("fd00:6::2")
 )
 
 const serverPort = 80
+
+// uesAddresses is how many addresses the UE has on each access.
+const uesAddresses = 4
+
+// ueAddr is the UE's address n on access a; accessOf reads it.
+func ueAddr(v6 bool, a steer.Access, n int) netip.Addr {
+	if v6 {
+		return netip.AddrFrom16([16]byte{0: 0xfd, 3: 0x60 + byte(a), 15: 1 + byte(n)})
+	}
+	return netip.AddrFrom4([4]byte{10, 60, byte(n), 1 + byte(a)})
+}
 
 // Run simulates cfg with the proxy in the middle.
 func Run(cfg Config) Result { return run(cfg, nil, nil) }
@@ -127,16 +136,14 @@ func (w *world) addPair(i int) {
 // open starts the first subflow (j = -1) or join j.
 func (w *world) open(p *pair, a steer.Access, j int) {
 	path := pathOf{access: a, port: p.port + uint16(j+1), tcp: p.cfg.TCP}
-	path.addr = ueAddr4[a]
-	if w.cfg.IPv6 {
-		path.addr = ueAddr6[a]
-	}
+	path.addr = ueAddr(w.cfg.IPv6, a, 0)
 	out := func(s *segment) { w.up[a].send(s.encode()) }
 	n := len(p.client.subs)
 	if j < 0 {
 		p.client.open(path, out)
 	} else {
 		jc := &p.cfg.Joins[j]
+		path.addr = ueAddr(w.cfg.IPv6, a, jc.Addr)
 		path.tcp, path.backup, path.id = jc.TCP, jc.Backup, byte(j+1)
 		p.client.join(path, out)
 	}
