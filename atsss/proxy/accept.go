@@ -1,6 +1,11 @@
 package proxy
 
-import "github.com/braid-upf/braid/packet"
+import (
+	"slices"
+
+	"github.com/braid-upf/braid/atsss/mptcp"
+	"github.com/braid-upf/braid/packet"
+)
 
 // slack is how far beyond the peer's window a number may lie before its packet is
 // unacceptable. Numbers here lag: a subflow is acknowledged what the server has, not what
@@ -95,20 +100,20 @@ func (u *uplink) limit() int64 {
 
 // challengeUE answers an unacceptable packet on f with the numbers expected there.
 func (p *Proxy) challengeUE(f *Subflow) {
-	if f.state == subflowDead || f.challenged != 0 && p.now-f.challenged < challengeInterval {
+	if f.state == subflowDead || p.now.since(f.challenged) < challengeInterval {
 		return
 	}
-	f.challenged = p.now
+	f.challenged = p.now.stamp()
 	p.count.Challenges++
 	p.ackUE(f, f.ueTSval)
 }
 
 // challengeServer answers an unacceptable packet of the server likewise.
 func (p *Proxy) challengeServer(c *Conn) {
-	if c.challenged != 0 && p.now-c.challenged < challengeInterval {
+	if p.now.since(c.challenged) < challengeInterval {
 		return
 	}
-	c.challenged = p.now
+	c.challenged = p.now.stamp()
 	p.count.Challenges++
 	p.ackServer(c, nil)
 }
@@ -136,4 +141,44 @@ func (f *Subflow) expectedSSN(ssn int64) bool {
 // expectedSSN, the end of what came counts, and what the server was acknowledged.
 func (c *Conn) expectedD(d int64) bool {
 	return d == c.down.acked || d == c.down.ackSent || d == c.down.next || c.down.fin != none && d == c.down.fin+1
+}
+
+// strayOptions counts those of o that mean nothing on f, which is established: handshakes of
+// another kind or with other keys, echoes of what was never sent, IDs of no subflow.
+func (p *Proxy) strayOptions(f *Subflow, o *mptcp.Options) {
+	c := f.conn
+	stray := func(is bool) {
+		if is {
+			p.count.IgnoredOptions++
+		}
+	}
+	if o.Present&mptcp.Capable != 0 {
+		stray(f.index != 0 || o.CapableLen < 20 || o.SenderKey != c.peer || o.ReceiverKey != c.local.Key)
+	}
+	if o.Present&mptcp.Join != 0 {
+		stray(f.index == 0 || o.JoinLen != 24 || f.confirmed()) // it repeats its third ACK until then
+	}
+	if o.Present&mptcp.AddAddr != 0 {
+		stray(o.AddAddrEcho)
+	}
+	if o.Present&mptcp.RemoveAddr != 0 {
+		stray(!c.hasPeerID(o.RemovedIDs[:o.RemovedCount]))
+	}
+	if o.Present&mptcp.Fail != 0 {
+		stray(!c.checksum)
+	}
+	if o.Present&mptcp.Prio != 0 {
+		p.count.Prios++
+	}
+	stray(o.Present&mptcp.TCPRST != 0)
+}
+
+// hasPeerID says whether one of the IDs is that of a subflow's address at the UE.
+func (c *Conn) hasPeerID(ids []uint8) bool {
+	for _, s := range c.subflows {
+		if slices.Contains(ids, s.peerID) {
+			return true
+		}
+	}
+	return false
 }

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"math"
 	"time"
 
 	"github.com/braid-upf/braid/atsss/mptcp"
@@ -12,6 +13,23 @@ import (
 // never goes back from one call to the next.
 type Time int64
 
+// stamp is a Time as it is remembered: 32 bits of it, in ticks of 2^14 ns (16 µs), the
+// lowest bit set. 0 = never. Ages up to 19 hours can be told from one; the proxy asks
+// for two at most, and an older stamp that is taken for a young one costs a probe.
+type stamp uint32
+
+const tickShift = 14
+
+func (t Time) stamp() stamp { return stamp(t>>tickShift) | 1 }
+
+// since is the time from s to t; longer than any other if s is never.
+func (t Time) since(s stamp) Time {
+	if s == 0 {
+		return math.MaxInt64 / 2
+	}
+	return Time(t.stamp()-s) << tickShift
+}
+
 // Session is what the proxy keeps of the PDU session that a packet belongs to.
 // The caller makes one per session, passes it with every packet of that session,
 // and calls [Proxy.EndSession] when it goes.
@@ -21,6 +39,7 @@ type Session struct {
 	// MTU is the longest IP packet, in bytes, that may be sent towards the UE.
 	MTU uint16
 
+	proxy       *Proxy // that serves the session; set with its first connection
 	access      [steer.NumAccesses]accessState
 	nextPoint   uint32     // place of the next connection on the line of steer.Policy.Choose
 	conns       *Conn      // list of the session's connections

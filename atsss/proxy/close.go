@@ -23,10 +23,10 @@ func (p *Proxy) uplinkDataFIN(f *Subflow, g *segment, used bool) bool {
 		p.ackUE(f, f.ueTSval)
 		return false
 	}
-	if c.up.finSent && p.now-c.up.finTime < finRepeat {
+	if c.up.finSent && p.now.since(c.up.finAt) < finRepeat {
 		return false
 	}
-	c.up.finSent, c.up.finTime = true, p.now
+	c.up.finSent, c.up.finAt = true, p.now.stamp()
 	buf := g.buf
 	if used {
 		buf = p.pool.Get()

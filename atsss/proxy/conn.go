@@ -25,15 +25,21 @@ const (
 )
 
 // Conn is a proxied connection.
+//
+// There are many: with two subflows, and what leads to them, it is to take no more than
+// 1 KiB (TestMemoryPerConnection). So fields are as narrow as what they hold, and
+// positions that only tell whether something changed are their low halves.
 type Conn struct {
-	proxy   *Proxy
-	session *Session
-	rule    Rule // of the server's 4-tuple
+	session *Session // of the first subflow
+	rule    Rule     // of the server's 4-tuple
 	state   connState
 	v6      bool
 	srvPort uint16
 	srv     packet.Addr // the server, the same for every subflow
-	point   uint32      // place on the line of steer.Policy.Choose
+	point   uint16      // place on the line of steer.Policy.Choose
+
+	usable   [steer.NumAccesses]uint8 // places of subflows for new data; nowhere if the access has none
+	subflows []*Subflow
 
 	local mptcp.KeyPair // key B and what is derived from it
 	peer  mptcp.Key     // key A, valid from stateEstablished on
@@ -43,72 +49,72 @@ type Conn struct {
 	ueISN, srvISN uint32
 	synData       uint32 // bytes of payload in the UE's last SYN
 	synTaken      uint32 // of which the server's SYN/ACK acknowledged so many; ueISN counts them
-	ueScale       uint8  // shift of windows sent to the server
-	srvScale      uint8  // shift of windows sent to the UE
 	srvMSS        uint16
+	ueScale       uint8 // shift of windows sent to the server
+	srvScale      uint8 // shift of windows sent to the UE
 	timestamps    bool
 	sackPermitted bool
 	checksum      bool // DSS checksums required
 	scaled        bool // window scaling negotiated
-	dssSeen       bool // the UE has sent a DSS: data may go out of DSN order
-	failSent      bool // MP_FAIL was sent
-	probing       bool // the next ACK of the UE goes to the server even if it says nothing new
-	addrIDs       uint8
-	relayFIN      uint8 // stateRelay: ends that sent FIN, bit 0 UE, bit 1 server
-	finished      bool  // both directions have ended: only late packets are to come
-	timer         timerLink
-	inSession     connLink
-	early         []*packet.Buffer // of the server, before the third ACK
-	lastActive    Time             // when a packet of either side last came
-	noSubflow     Time             // since when no subflow is live; 0 = one is
-	challenged    Time             // when an unacceptable packet of the server was last answered; 0 = never
-	current       *Subflow         // that new data went to last
-	echo          *Subflow         // that waits for the server's answer to a forwarded probe
+
+	dssSeen    bool  // the UE has sent a DSS: data may go out of DSN order
+	failSent   bool  // MP_FAIL was sent
+	probing    bool  // the next ACK of the UE goes to the server even if it says nothing new
+	finished   bool  // both directions have ended: only late packets are to come
+	relayFIN   uint8 // stateRelay: ends that sent FIN, bit 0 UE, bit 1 server
+	addrIDs    uint8
+	current    uint8 // place of the subflow that new data went to last
+	echo       uint8 // place of the subflow that waits for the server's answer to a forwarded probe
+	lastActive stamp // when a packet of either side last came
+	lonely     stamp // since when no subflow is live; 0 = one is
+	challenged stamp // when an unacceptable packet of the server was last answered; 0 = never
+	timer      timerLink
+	inSession  connLink
 
 	up   uplink
 	down downlink
-
-	subflows []*Subflow
-	usable   [steer.NumAccesses]*Subflow // for new data; nil if the access has none
 }
+
+// nowhere is the place in Conn.subflows of no subflow.
+const nowhere = maxSubflows
 
 // uplink is the state of the UE-to-server direction, positions in u.
 type uplink struct {
-	next      int64      // after the highest position forwarded
-	acked     int64      // acknowledged by the server, FIN included
-	rightEdge int64      // end of the server's window
-	window    int64      // the largest that it ever had
-	edgeSent  int64      // rightEdge that the UE was last shown
-	sacked    dsm.Ranges // SACKed by the server, above acked
-	fin       int64      // position of DATA_FIN; none
-	voidFrom  int64      // bounds of what was void above acked; see void.go
+	next      int64 // after the highest position forwarded
+	acked     int64 // acknowledged by the server, FIN included
+	rightEdge int64 // end of the server's window
+	window    int64 // the largest that it ever had
+	fin       int64 // position of DATA_FIN; none
+	voidFrom  int64 // bounds of what was void above acked; see void.go
 	voidTo    int64
-	finSent   bool  // FIN was forwarded
-	repeats   uint8 // of what heads a subflow, since acked last moved, up to maxRepeats
-	finTime   Time  // when it last was
+	sacked    dsm.Ranges // SACKed by the server, above acked
 
 	tsval, tsecr uint32 // last sent to the server
-	lastProbe    Time
+	edgeSent     uint32 // rightEdge that the UE was last shown, low half
+	finAt        stamp  // when the FIN was last forwarded
+	probed       stamp  // when a probe of the UE was last forwarded
+	finSent      bool   // the FIN was forwarded
+	repeats      uint8  // of what heads a subflow, since acked last moved, up to maxRepeats
 }
 
 // downlink is the state of the server-to-UE direction, positions in d.
 type downlink struct {
 	next      int64 // after the highest position seen from the server
-	acked     int64 // DATA_ACK of the UE, FIN included; also what the server is acknowledged
+	acked     int64 // DATA_ACK of the UE, FIN included
 	ackSent   int64 // acknowledged to the server
 	rightEdge int64 // end of the UE's window, shared by its subflows
 	window    int64 // the largest that it ever had
-	edgeSent  int64 // right edge shown to the server
 	fin       int64 // position of the server's FIN; none
+	sackEdge  int64 // end of the highest position that the server was ever told by SACK
 
-	runs     dsm.Runs // position to subflow and SSN
-	tsval    uint32   // newest TSval of the server
-	tsecr    uint32   // TSecr that came with it
-	recent   [4]int64 // positions lately reported by SACK, newest first; none
-	sackSum  uint64   // digest of the SACK set last sent to the server
-	sackEdge int64    // end of the highest position that the server was ever told by SACK
+	runs dsm.Runs // position to subflow and SSN
 
-	lastSolicit Time
+	tsval     uint32    // newest TSval of the server
+	tsecr     uint32    // TSecr that came with it
+	edgeSent  uint32    // right edge shown to the server, low half
+	sackSum   uint32    // digest of the SACK set last sent to the server
+	recent    [4]uint32 // low halves of positions lately reported by SACK, newest first
+	solicited stamp     // when the DATA_ACK was last asked for
 }
 
 type subflowState uint8
@@ -124,44 +130,43 @@ const (
 type Subflow struct {
 	conn    *Conn
 	session *Session // that it came over; may be another than the connection's
+	ue      packet.Addr
+	uePort  uint16
 	pdr     uint16
 	access  steer.Access
 	state   subflowState
-	index   uint8 // in conn.subflows, and Sub in conn.down.runs
+	index   uint8 // place in conn.subflows, and Sub in conn.down.runs
 	addrID  uint8 // ours
 	peerID  uint8 // the UE's
 	scale   uint8 // of windows that the UE sends on it
 	backup  bool  // last B flag sent to the UE
-	uePort  uint16
-	ue      packet.Addr
+	finSent bool  // our FIN has the SSN next
+	mapAt   uint8 // of the newest in maps
 
 	ueISN, ourISN uint32
-	ueNonce       uint32
-	ourNonce      uint32
 
 	// Downlink, in SSN.
-	next    int64      // to be used by the next new byte; the first byte is 1
-	acked   int64      // the UE's acknowledgment: every SSN below it
-	sacked  dsm.Ranges // SACKed by the UE, above acked
-	down    dsm.Runs   // SSN to position
-	finSent bool       // our FIN has the SSN next
+	next   int64      // to be used by the next new byte; the first byte is 1
+	acked  int64      // the UE's acknowledgment: every SSN below it
+	sacked dsm.Ranges // SACKed by the UE, above acked
+	down   dsm.Runs   // SSN to position
 
 	// Uplink, in SSN.
 	rcvNext int64    // acknowledged to the UE
-	up      dsm.Runs // SSN to position, above rcvNext; Sub is voidRun for data cut off
 	fin     int64    // SSN of the UE's FIN; none
-	maps    [mapHistory]mapping
-	mapAt   uint8
-	ackSent int64 // rcvNext last sent
-	dataAck int64 // up.acked last sent
-	edge    int64 // up.rightEdge last sent
+	up      dsm.Runs // SSN to position, above rcvNext; Sub is voidRun for data cut off
 
-	tsOffset  uint32 // TSval to the server = TSval of the UE + tsOffset
-	ueTSval   uint32 // newest TSval of the UE
-	tsvalTime Time   // when it came
+	// Last sent to the UE, low halves.
+	ackSent uint32 // rcvNext
+	dataAck uint32 // up.acked
+	edge    uint32 // up.rightEdge
 
-	challenged Time // when an unacceptable packet was last answered; 0 = never
+	tsOffset   uint32 // TSval to the server = TSval of the UE + tsOffset
+	ueTSval    uint32 // newest TSval of the UE
+	tsvalAt    stamp  // when it came
+	challenged stamp  // when an unacceptable packet was last answered; 0 = never
 
+	maps [mapHistory]pastMapping
 	path path
 }
 
@@ -176,6 +181,16 @@ const mapHistory = 4
 type mapping struct {
 	ssn, u, n int64
 }
+
+// pastMapping is a mapping remembered: the low halves of its SSN and its position, and
+// its length; 0 = none.
+type pastMapping struct {
+	ssn, u uint32
+	n      uint16
+}
+
+// joinNonces are the nonces of a join under way.
+type joinNonces struct{ ue, ours uint32 }
 
 // live says whether the subflow's own TCP connection goes on.
 func (s *Subflow) live() bool { return s.state == subflowEstablished }

@@ -7,13 +7,14 @@ import "github.com/braid-upf/braid/atsss/mptcp"
 // It reports whether g is used up.
 func (p *Proxy) uplinkControl(f *Subflow, g *segment) (used bool) {
 	c, o := f.conn, &g.opt.mp
+	p.strayOptions(f, o)
 	if o.Present&mptcp.AddAddr != 0 && !o.AddAddrEcho {
 		p.uplinkAddAddr(f, o.AddAddrRaw)
 	}
 	if o.Present&mptcp.RemoveAddr != 0 {
 		c.removeAddrs(o.RemovedIDs[:o.RemovedCount])
 	}
-	if o.Present&mptcp.Fail != 0 {
+	if o.Present&mptcp.Fail != 0 && c.checksum { // nothing fails where there are no checksums
 		p.mpFail(f, g)
 		return true
 	}

@@ -31,7 +31,8 @@ type Counters struct {
 	ResetByServer   uint64
 	ResetByUE       uint64
 	Challenges      uint64 // unacceptable packets answered with the numbers expected (RFC 5961)
-	IgnoredOptions  uint64 // MPTCP options of unknown subtype or wrong length, or one of two of a subtype
+	Prios           uint64 // MP_PRIO of UEs, which change nothing
+	IgnoredOptions  uint64 // MPTCP options of unknown subtype or wrong length, second ones, ones out of place
 	BadDataACK      uint64 // DATA_ACKs of what was never sent, or long ago, ignored
 	DropMalformed   uint64 // TCP header or options; no ACK flag
 	DropChecksum    uint64
@@ -45,7 +46,7 @@ type Counters struct {
 	DropAfterFIN    uint64 // data of the server beyond its FIN
 	DropReset       uint64 // RST not at the SN expected (RFC 5961 §3)
 	DropSYN         uint64 // SYN on a live connection (RFC 5961 §4)
-	DropBadKey      uint64 // MP_FASTCLOSE or MP_CAPABLE with another key
+	DropBadKey      uint64 // MP_FASTCLOSE, or third ACK, with another key
 	DropNoSubflow   uint64 // no subflow is left to send on
 	DropScattered   uint64 // data whose mapping would be in more pieces than maxRuns
 	CutAtWindow     uint64 // bytes of the UE beyond the server's window
@@ -83,6 +84,7 @@ func (c *Counters) Each(f func(name string, v uint64)) {
 	f("reset_by_server", c.ResetByServer)
 	f("reset_by_ue", c.ResetByUE)
 	f("challenges", c.Challenges)
+	f("prios", c.Prios)
 	f("ignored_options", c.IgnoredOptions)
 	f("bad_data_ack", c.BadDataACK)
 	f("drop_malformed", c.DropMalformed)

@@ -22,7 +22,7 @@ func (p *Proxy) downlinkData(c *Conn, g *segment) {
 	acked, sacked := p.downlinkAck(c, g, u)
 	n := int64(len(g.payload))
 	fin := g.flags&packet.FIN != 0
-	newEdge := c.up.rightEdge != c.up.edgeSent
+	newEdge := uint32(c.up.rightEdge) != c.up.edgeSent
 	quiet := n == 0 && !fin
 	probe := quiet && (d == c.down.next-1 || d == c.down.ackSent-1)
 	switch {
@@ -73,27 +73,27 @@ func (p *Proxy) acknowledgeUE(c *Conn, sacked, duplicate bool) {
 	told := false
 	for _, s := range c.subflows {
 		if !s.live() {
-			if s.state == subflowClosing && s.rcvNext != s.ackSent {
+			if s.state == subflowClosing && uint32(s.rcvNext) != s.ackSent {
 				p.ackUE(s, s.echoServer())
 			}
 			continue
 		}
 		switch {
-		case s.rcvNext != s.ackSent,
+		case uint32(s.rcvNext) != s.ackSent,
 			sacked && !s.up.Empty(),
 			duplicate && !c.sackPermitted && !s.up.Empty(),
-			c.up.fin != none && c.up.acked > c.up.fin && s.dataAck != c.up.acked:
+			c.up.fin != none && c.up.acked > c.up.fin && s.dataAck != uint32(c.up.acked):
 			p.ackUE(s, s.echoServer())
 			told = true
-		case s.dataAck == c.up.acked && s.edge == c.up.rightEdge:
+		case s.dataAck == uint32(c.up.acked) && s.edge == uint32(c.up.rightEdge):
 			told = true
 		}
 	}
-	if c.echo != nil {
-		if s := c.echo; duplicate && s.live() {
+	if c.echo != nowhere {
+		if s := c.subflows[c.echo]; duplicate && s.live() {
 			p.ackUE(s, s.echoServer())
 		}
-		c.echo = nil
+		c.echo = nowhere
 	}
 	if s := c.active(); !told && s != nil {
 		p.ackUE(s, s.echoServer())
@@ -297,7 +297,7 @@ func (p *Proxy) assign(c *Conn, s *Subflow, d, n int64) {
 // sending notes that s has data outstanding.
 func (p *Proxy) sending(s *Subflow) {
 	if s.path.waiting == 0 {
-		s.path.waiting = p.now
+		s.path.waiting = p.now.stamp()
 		p.arm(s.conn, p.now+tickCheck)
 	}
 }

@@ -38,7 +38,7 @@ func (p *Proxy) toServer(c *Conn, buf *packet.Buffer, paySum uint16, u int64, fl
 		window: field(c.down.rightEdge-ack, c.ueScale),
 	}
 	h.write(buf, paySum, o)
-	c.down.ackSent, c.down.edgeSent = ack, c.down.rightEdge
+	c.down.ackSent, c.down.edgeSent = ack, uint32(c.down.rightEdge)
 	c.probing = false
 	p.out.ToN6 = append(p.out.ToN6, buf)
 }
@@ -72,8 +72,8 @@ func (p *Proxy) toUE(s *Subflow, buf *packet.Buffer, paySum uint16, ssn int64, f
 		window: field(c.up.rightEdge-c.up.acked, c.srvScale),
 	}
 	h.write(buf, paySum, o)
-	s.ackSent, s.dataAck, s.edge = s.rcvNext, c.up.acked, c.up.rightEdge
-	c.up.edgeSent = c.up.rightEdge
+	s.ackSent, s.dataAck, s.edge = uint32(s.rcvNext), uint32(c.up.acked), uint32(c.up.rightEdge)
+	c.up.edgeSent = s.edge
 	p.emit(s, buf)
 }
 

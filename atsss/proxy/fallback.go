@@ -9,7 +9,7 @@ import "github.com/braid-upf/braid/atsss/mptcp"
 // plainNow says whether f, sending neither payload nor acknowledgment with an MPTCP option
 // before it has sent a first DSS, shows that its UE speaks plain TCP.
 func (f *Subflow) plainNow(g *segment) bool {
-	return f.index == 0 && g.opt.mp.Present == 0 &&
+	return f.index == 0 && g.opt.mp.Present == 0 && g.opt.mp.Ignored == 0 &&
 		(len(g.payload) > 0 || int32(g.tcp.AckSN()-f.sn(f.acked)) > 0)
 }
 

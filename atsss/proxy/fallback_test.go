@@ -148,7 +148,7 @@ func TestMPFail(t *testing.T) {
 	fail := mptcp.AppendFail(nil, 1)
 	t.Run("only subflow", func(t *testing.T) {
 		h := newHarness(t)
-		h.connect()
+		h.open(withChecksum)
 		h.serverData(0, 100)
 		h.recycle()
 		h.up(0, h.fromUE(0, packet.ACK, 0, append(h.dss(nil, 0), fail...), 101, nil))
@@ -159,9 +159,20 @@ func TestMPFail(t *testing.T) {
 		h.unchanged(h.ueISN+1, nil)
 		h.plain()
 	})
-	t.Run("one of two", func(t *testing.T) {
+	t.Run("without checksums", func(t *testing.T) {
 		h := newHarness(t)
 		h.connect()
+		h.up(0, h.fromUE(0, packet.ACK, 0, append(h.dss(nil, 0), fail...), 1, nil))
+		h.want()
+		h.serverData(0, 100)
+		h.want("ue0 ssn=1+100 ack=1 dack=0 map=0@1+100")
+		if got := h.p.count.IgnoredOptions; got != 1 {
+			t.Errorf("ignored_options = %d, want 1", got)
+		}
+	})
+	t.Run("one of two", func(t *testing.T) {
+		h := newHarness(t)
+		h.open(withChecksum)
 		h.join()
 		h.up(1, h.fromUE(1, packet.ACK, 0, append(h.dss(nil, 0), fail...), 2, nil))
 		h.want("ue1 RST ssn=2 ack=1 mp_tcprst")

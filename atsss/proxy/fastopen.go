@@ -34,18 +34,18 @@ const (
 // SYN: they are kept for the round trip, else it would have to send them again after a
 // timeout and Fast Open would slow the UE down.
 func (p *Proxy) holdEarly(c *Conn, g *segment) {
-	if c.synTaken == 0 || len(c.early) == maxEarly || p.held == maxHeld {
+	if c.synTaken == 0 || len(p.early[c]) == maxEarly || p.held == maxHeld {
 		p.discard(g.buf, &p.count.DropBeforeKeys)
 		return
 	}
-	c.early = append(c.early, g.buf)
+	p.early[c] = append(p.early[c], g.buf)
 	p.held++
 }
 
 // takeEarly works on what was held for c, now that it is established.
 func (p *Proxy) takeEarly(c *Conn) {
-	held := c.early
-	c.early = nil
+	held := p.early[c]
+	delete(p.early, c)
 	p.held -= len(held)
 	for _, buf := range held {
 		var in packet.Info
@@ -61,9 +61,9 @@ func (p *Proxy) takeEarly(c *Conn) {
 
 // dropEarly gives up what was held for c.
 func (p *Proxy) dropEarly(c *Conn) {
-	p.held -= len(c.early)
-	for _, buf := range c.early {
+	p.held -= len(p.early[c])
+	for _, buf := range p.early[c] {
 		p.discard(buf, &p.count.DropBeforeKeys)
 	}
-	c.early = nil
+	delete(p.early, c)
 }

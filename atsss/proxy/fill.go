@@ -16,7 +16,7 @@ const maxFill = 1024
 // the UE has reported data.
 func (p *Proxy) afterAck(f *Subflow) {
 	if f.state == subflowEstablished && f.acked < f.next && f.conn.state == stateEstablished &&
-		(f.sacked.Len() > 0 || f.path.recoverTo != 0) {
+		(f.sacked.Len() > 0 || f.path.recovering) {
 		p.fill(f)
 	}
 }
@@ -30,18 +30,21 @@ func (p *Proxy) afterAck(f *Subflow) {
 // silence, that was sent) once; the next starts a round trip later.
 func (p *Proxy) fill(f *Subflow) {
 	c, t := f.conn, &f.path
-	if p.now >= t.fillAt {
-		t.fillNext = f.acked
-		if t.waiting >= t.fillAt-t.rto() { // the last round was answered
+	if age := p.now.since(t.filled); age >= t.rto() {
+		t.fillNext = uint32(f.acked)
+		if p.now.since(t.waiting) <= age { // the last round was answered
 			t.fillSize = max(initialFill, min(2*t.fillSize, maxFill))
 		} else {
 			t.fillSize = initialFill
 		}
 		t.fillLeft = t.fillSize
-		t.fillAt = p.now + t.rto()
+		t.filled = p.now.stamp()
 	}
-	end := max(t.recoverTo, f.reported())
-	x := max(t.fillNext, f.acked)
+	end := f.reported()
+	if t.recovering {
+		end = max(end, expand(f.acked, t.recoverTo))
+	}
+	x := max(f.acked, expand(f.acked, t.fillNext))
 	for x < end && t.fillLeft > 0 {
 		if r, ok := f.sacked.Containing(x); ok {
 			x = r.To
@@ -67,7 +70,7 @@ func (p *Proxy) fill(f *Subflow) {
 		x += n
 		t.fillLeft--
 	}
-	t.fillNext = x
+	t.fillNext = uint32(x)
 }
 
 // reported is the SSN after the highest that the UE has SACKed on f; 0 if none.
@@ -100,7 +103,7 @@ func (f *Subflow) inverted(now Time) (to int64, ok bool) {
 	if _, stuck := f.sacked.Containing(ssn); stuck {
 		return f.sacked.Get(0).From, true
 	}
-	return ssn, !c.sackPermitted && ssn > f.acked && now-f.path.waiting > 4*f.path.rto()
+	return ssn, !c.sackPermitted && ssn > f.acked && now.since(f.path.waiting) > 4*f.path.rto()
 }
 
 // plug frees data, if f is inverted, that wait at the UE behind a hole of f while the server still misses
@@ -110,10 +113,10 @@ func (f *Subflow) inverted(now Time) (to int64, ok bool) {
 func (p *Proxy) plug(f *Subflow) {
 	c, t := f.conn, &f.path
 	to, ok := f.inverted(p.now)
-	if !ok || p.now < t.plugAt {
+	if !ok || p.now.since(t.plugged) < t.rto() {
 		return
 	}
-	t.plugAt = p.now + t.rto()
+	t.plugged = p.now.stamp()
 	for x, left := f.acked, maxFill; x < to && left > 0; left-- {
 		n := min(to-x, f.maxPayload())
 		if r, ok := f.down.At(x); ok {

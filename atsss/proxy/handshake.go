@@ -92,7 +92,7 @@ func (p *Proxy) repeatedSYN(f *Subflow, g *segment) (v Verdict, known bool) {
 		}
 		p.forwardSYN(c, g)
 		return Taken, true
-	case c.state <= stateSYNACK && p.now-c.lastActive < synPatience:
+	case c.state <= stateSYNACK && p.now.since(c.lastActive) < synPatience:
 		// Another ISN: whoever knows the 4-tuple could end the handshake with it.
 		p.discard(g.buf, &p.count.DropSYN)
 		return Taken, true
@@ -132,20 +132,19 @@ func (p *Proxy) takeKey() (mptcp.KeyPair, bool) {
 // newConn makes the connection that the SYN g opens.
 func (p *Proxy) newConn(s *Session, a steer.Access, r Rule, g *segment, k mptcp.KeyPair) *Conn {
 	c := &Conn{
-		proxy: p, session: s, rule: r, v6: g.in.Version == 6, srv: g.in.Dst, srvPort: g.in.DstPort, point: s.nextPoint, local: k,
+		session: s, rule: r, v6: g.in.Version == 6, srv: g.in.Dst, srvPort: g.in.DstPort, point: uint16(s.nextPoint), local: k,
 		ueISN: g.tcp.SN(), checksum: g.opt.mp.CapableFlags&mptcp.FlagChecksum != 0,
 		timestamps: g.opt.hasTS, sackPermitted: g.opt.sackPermitted, scaled: g.opt.hasScale,
-		ueScale: g.opt.scale, lastActive: p.now,
+		ueScale: g.opt.scale, current: nowhere, echo: nowhere, lastActive: p.now.stamp(),
 	}
 	s.nextPoint = (s.nextPoint + goldenStep) % steer.Points
 	c.up.fin, c.down.fin = none, none
-	c.down.recent = [4]int64{none, none, none, none}
 	c.down.rightEdge = int64(g.tcp.Window())
 	c.down.window = c.down.rightEdge
 	f := p.addSubflow(c, 0, s, a, r, g)
 	f.state = subflowEstablished
 	p.tokens[k.Token] = c
-	s.link(c)
+	s.link(c, p)
 	s.handshakes++
 	c.refresh()
 	p.arm(c, p.now+handshakeLife)
@@ -161,7 +160,7 @@ const goldenStep = 40503
 func (p *Proxy) addSubflow(c *Conn, i int, s *Session, a steer.Access, r Rule, g *segment) *Subflow {
 	f := &Subflow{
 		conn: c, session: s, pdr: r.PDR, access: a, index: uint8(i), ue: g.in.Src, uePort: g.in.SrcPort,
-		ueISN: g.tcp.SN(), scale: g.opt.scale, ueTSval: g.opt.tsval, tsvalTime: p.now,
+		ueISN: g.tcp.SN(), scale: g.opt.scale, ueTSval: g.opt.tsval, tsvalAt: p.now.stamp(),
 		next: 1, acked: 1, rcvNext: 1, fin: none, ackSent: 1,
 	}
 	if i == len(c.subflows) {
@@ -279,7 +278,7 @@ func (p *Proxy) downlinkHandshake(c *Conn, g *segment) Verdict {
 		o.bytes(mptcp.AppendCapableSYNACK(p.scratch[:0], flags, c.local.Key))
 		o.fastOpen(g)
 		if f.path.waiting == 0 {
-			f.path.waiting = p.now
+			f.path.waiting = p.now.stamp()
 			f.path.time(1, p.now)
 		} else {
 			f.path.untime()
@@ -383,7 +382,7 @@ func (p *Proxy) establish(c *Conn, f *Subflow, g *segment) {
 		// The payload of a SYN that was lost, so that the SYN/ACK is of a repetition
 		// without it: it comes with a third ACK that maps nothing, at positions below 0.
 		c.moveOrigin(f, uint32(n))
-		c.up.next, c.up.acked, f.rcvNext, f.ackSent = -n, -n, 1-n, 1-n
+		c.up.next, c.up.acked, f.rcvNext, f.ackSent = -n, -n, 1-n, uint32(1-n)
 		c.up.rightEdge -= n
 	}
 	p.count.Established++
@@ -393,7 +392,7 @@ func (p *Proxy) establish(c *Conn, f *Subflow, g *segment) {
 	// Without a DATA_ACK in the first packet that it gets, the UE becomes plain TCP.
 	p.ackUE(f, f.ueTSval)
 	p.nudge(c)
-	if c.early != nil {
+	if p.early[c] != nil {
 		p.takeEarly(c)
 	}
 }

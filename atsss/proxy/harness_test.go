@@ -35,10 +35,13 @@ type harness struct {
 	words          options
 }
 
+// harnessBuffers is how many buffers there are to begin with.
+const harnessBuffers = 32
+
 func newHarness(t testing.TB) *harness {
 	r := rand.New(rand.NewPCG(1, 2))
 	h := &harness{
-		t: t, pool: packet.NewPool(512, 0), now: 1e9,
+		t: t, pool: packet.NewPool(harnessBuffers, 0), now: 1e9,
 		session: Session{ID: 7, MTU: 1500},
 		rule: Rule{PDR: 3, Policy: &steer.Policy{
 			Functionality: steer.MPTCP, Priority: [2]steer.Priority{steer.Active, steer.Standby},

@@ -35,7 +35,8 @@ func (p *Proxy) uplinkJoin(s *Session, a steer.Access, r Rule, f *Subflow, g *se
 	f = p.addSubflow(c, i, s, a, r, g)
 	f.state = subflowJoining
 	f.ourISN = uint32(p.rand())
-	f.peerID, f.ueNonce, f.ourNonce = g.opt.mp.JoinID, g.opt.mp.JoinNonce, uint32(p.rand())
+	f.peerID = g.opt.mp.JoinID
+	p.joins[f] = joinNonces{ue: g.opt.mp.JoinNonce, ours: uint32(p.rand())}
 	f.addrID = c.nextAddrID()
 	f.backup = c.wantsBackup(f)
 	if !c.scaled {
@@ -44,7 +45,7 @@ func (p *Proxy) uplinkJoin(s *Session, a steer.Access, r Rule, f *Subflow, g *se
 	if c.timestamps {
 		// The first subflow's clock now, less this one's: both tick in milliseconds.
 		first := c.subflows[0]
-		f.tsOffset = first.ueTSval + uint32((p.now-first.tsvalTime)/millisecond) - g.opt.tsval
+		f.tsOffset = first.ueTSval + uint32(p.now.since(first.tsvalAt)/millisecond) - g.opt.tsval
 	}
 	p.arm(c, p.now+joinLife)
 	p.joinSYNACK(f, g)
@@ -70,7 +71,7 @@ func (p *Proxy) place(c *Conn, f *Subflow) int {
 	joining, oldest := 0, 0
 	for i, s := range c.subflows {
 		if s.state == subflowJoining {
-			if joining == 0 || s.tsvalTime < c.subflows[oldest].tsvalTime {
+			if joining == 0 || p.now.since(s.tsvalAt) > p.now.since(c.subflows[oldest].tsvalAt) {
 				oldest = i
 			}
 			joining++
@@ -104,14 +105,15 @@ func (c *Conn) holding() (set uint32) {
 // when the next is due.
 func (p *Proxy) expireJoins(c *Conn) {
 	for _, s := range c.subflows {
-		switch {
-		case s.state != subflowJoining:
-		case p.now-s.tsvalTime >= joinLife:
-			s.state = subflowDead
-			p.count.JoinExpired++
-		default:
-			p.arm(c, s.tsvalTime+joinLife)
+		if s.state != subflowJoining {
+			continue
 		}
+		if age := p.now.since(s.tsvalAt); age < joinLife {
+			p.arm(c, p.now+joinLife-age)
+			continue
+		}
+		s.state = subflowDead
+		p.count.JoinExpired++
 	}
 }
 
@@ -127,10 +129,11 @@ func (c *Conn) nextAddrID() uint8 {
 // joinSYNACK answers the join's SYN g in place.
 func (p *Proxy) joinSYNACK(f *Subflow, g *segment) {
 	c := f.conn
-	mac := mptcp.JoinHMAC(c.local.Key, c.peer, f.ourNonce, f.ueNonce)
+	nonces := p.joins[f]
+	mac := mptcp.JoinHMAC(c.local.Key, c.peer, nonces.ours, nonces.ue)
 	o := p.opt()
 	o.negotiation(min(c.srvMSS, f.session.mss(c.v6)), c.sackPermitted, c.timestamps, c.down.tsval, g.opt.tsval, c.scaled, c.srvScale)
-	o.bytes(mptcp.AppendJoinSYNACK(p.scratch[:0], f.backup, f.addrID, &mac, f.ourNonce))
+	o.bytes(mptcp.AppendJoinSYNACK(p.scratch[:0], f.backup, f.addrID, &mac, nonces.ours))
 	g.buf.Reset()
 	h := shape{
 		src: &c.srv, dst: &f.ue, srcPort: c.srvPort, dstPort: f.uePort,
@@ -187,7 +190,8 @@ func (p *Proxy) uplinkJoining(f *Subflow, g *segment) {
 		p.discard(g.buf, &p.count.DropStale)
 		return
 	}
-	want := mptcp.JoinHMAC(c.peer, c.local.Key, f.ueNonce, f.ourNonce)
+	nonces := p.joins[f]
+	want := mptcp.JoinHMAC(c.peer, c.local.Key, nonces.ue, nonces.ours)
 	if !hmac.Equal(want[:], o.JoinHMAC[:]) {
 		p.count.JoinBadHMAC++
 		p.resetUE(f, mptcp.AppendTCPRST(p.scratch[:0], mptcp.ReasonMPTCP))
@@ -195,6 +199,8 @@ func (p *Proxy) uplinkJoining(f *Subflow, g *segment) {
 		return
 	}
 	f.state = subflowEstablished
+	delete(p.joins, f)
+	f.cameOver(g)
 	f.noteTS(g, p.now)
 	p.count.Subflows++
 	c.refresh()

@@ -24,7 +24,7 @@ func (h *harness) startAt(idsnA, idsnB mptcp.DSN, up, down int64) {
 	c := h.conn()
 	c.idsnA, c.local.IDSN, h.idsnA, h.idsnB = idsnA, idsnB, idsnA, idsnB
 	f := c.subflows[0]
-	c.up.next, c.up.acked, f.rcvNext, f.ackSent = up, up, up+1, up+1
+	c.up.next, c.up.acked, f.rcvNext, f.ackSent = up, up, up+1, uint32(up+1)
 	c.up.rightEdge += up
 	c.down.next, c.down.acked, c.down.ackSent, f.next, f.acked = down, down, down, down+1, down+1
 	c.down.rightEdge += down

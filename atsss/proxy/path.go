@@ -5,7 +5,10 @@ import (
 	"github.com/braid-upf/braid/atsss/steer"
 )
 
-const millisecond Time = 1e6
+const (
+	microsecond Time = 1e3
+	millisecond Time = 1e6
+)
 
 const (
 	// initialRTO stands for a subflow's retransmission time until its RTT is known
@@ -21,6 +24,8 @@ const (
 	// for, without progress there, before the subflow is avoided: its access may
 	// answer and yet not carry data (RFC 9293 §3.8.3 R1 is 3).
 	maxRepeats = 3
+	// maxRTT is the longest round trip that is told from longer ones, in microseconds.
+	maxRTT = 1 << 30
 	// maxBackoff is how often the time between probes of an access doubles.
 	maxBackoff = 5
 )
@@ -33,31 +38,37 @@ type accessState struct {
 
 // path is what is measured on one subflow, downlink.
 type path struct {
-	srtt, rttvar Time // 0 = not measured (RFC 6298)
-	timedSSN     int64
-	timedAt      Time  // when the byte before timedSSN was sent; 0 = none is timed
-	waiting      Time  // since when data are outstanding without progress; 0 = none are
-	probed       Time  // when the last probe was sent; 0 = none since the last progress
-	backoff      uint8 // of probes, since the last progress
-	provoked     uint8 // packets sent that the UE answers with a duplicate ACK
-	repeats      uint8 // of the byte at acked, since the last progress
-	repeatedAt   Time  // when the last was counted
-	stalled      bool  // maxRepeats were in vain
-	recoverTo    int64 // new data stay away until this SSN is acknowledged; 0 = not so
+	srtt, rttvar uint32 // in microseconds (RFC 6298); 0 = not measured
+	timedAt      Time   // when the byte before timedSSN was sent; 0 = none is timed
+	timedSSN     uint32 // low half
+	waiting      stamp  // since when data are outstanding without progress; 0 = none are
+	probed       stamp  // when the last probe was sent; 0 = none since the last progress
+	repeated     stamp  // when the last of repeats was counted
+	repeats      uint8  // of the byte at acked by the server, since the last progress
+	backoff      uint8  // of probes, since the last progress
+	provoked     uint8  // packets sent that the UE answers with a duplicate ACK
 
-	fillNext int64 // SSN from which filling goes on
-	fillAt   Time  // no round of filling starts before
-	plugAt   Time  // no hole is plugged before
-	fillLeft int   // segments that may still be filled in this round
-	fillSize int   // segments of the last round
+	recovering bool   // new data stay away until recoverTo is acknowledged
+	recoverTo  uint32 // low half of an SSN
+	fillNext   uint32 // low half of the SSN from which filling goes on
+	filled     stamp  // when the last round of filling began
+	plugged    stamp  // when a hole was last plugged
+	fillLeft   int16  // segments that may still be filled in this round
+	fillSize   int16  // segments of the last round
 }
+
+// stalled says that the server repeated data maxRepeats times in vain.
+func (t *path) stalled() bool { return t.repeats >= maxRepeats }
+
+// rtt is the smoothed round-trip time; 0 = not measured.
+func (t *path) rtt() Time { return microsecond * Time(t.srtt) }
 
 // patience is the time after which an answer is worth asking for.
 func (t *path) patience() Time {
 	if t.srtt == 0 {
 		return initialRTO
 	}
-	return max(minRTO, t.srtt+2*t.rttvar)
+	return max(minRTO, t.rtt()+2*microsecond*Time(t.rttvar))
 }
 
 // rto is the time within which an answer is certain to come if any does.
@@ -65,14 +76,14 @@ func (t *path) rto() Time {
 	if t.srtt == 0 {
 		return initialRTO
 	}
-	return max(minRTO, t.srtt+4*t.rttvar)
+	return max(minRTO, t.rtt()+4*microsecond*Time(t.rttvar))
 }
 
 // time starts the measurement of a round trip with the bytes up to ssn, sent now,
 // unless one is under way.
 func (t *path) time(ssn int64, now Time) {
 	if t.timedAt == 0 {
-		t.timedSSN, t.timedAt = ssn, now
+		t.timedSSN, t.timedAt = uint32(ssn), now
 	}
 }
 
@@ -82,7 +93,7 @@ func (t *path) untime() { t.timedAt = 0 }
 
 // progress takes an acknowledgment up to ack, above f.acked.
 func (t *path) progress(f *Subflow, ack int64, now Time) {
-	if t.timedAt != 0 && ack >= t.timedSSN {
+	if t.timedAt != 0 && int32(uint32(ack)-t.timedSSN) >= 0 {
 		t.sample(now - t.timedAt)
 		t.timedAt = 0
 	}
@@ -91,17 +102,17 @@ func (t *path) progress(f *Subflow, ack int64, now Time) {
 		t.waiting = 0
 	}
 	t.fillLeft = min(t.fillLeft+2, maxFill)
-	if t.recoverTo != 0 && ack >= t.recoverTo {
-		t.recoverTo, t.fillSize = 0, 0
+	if t.recovering && int32(uint32(ack)-t.recoverTo) >= 0 {
+		t.recovering, t.fillSize = false, 0
 		f.conn.refresh()
 	}
 }
 
 // heard notes an acknowledgment, cumulative or selective, of new data.
 func (t *path) heard(f *Subflow, now Time) {
-	t.waiting, t.probed, t.backoff, t.repeats = now, 0, 0, 0
-	if t.stalled {
-		t.stalled = false
+	stalled := t.stalled()
+	t.waiting, t.probed, t.backoff, t.repeats = now.stamp(), 0, 0, 0
+	if stalled {
 		f.conn.refresh()
 	}
 }
@@ -109,28 +120,28 @@ func (t *path) heard(f *Subflow, now Time) {
 // repeated notes that the server sends the data of ssn again.
 func (s *Subflow) repeated(ssn int64, now Time) {
 	t := &s.path
-	if ssn != s.acked || now-t.repeatedAt < t.rto() {
+	if ssn != s.acked || now.since(t.repeated) < t.rto() {
 		return
 	}
-	t.repeatedAt = now
-	if t.repeats++; t.repeats == maxRepeats {
-		t.stalled = true
-		s.conn.refresh()
+	t.repeated = now.stamp()
+	if !t.stalled() {
+		if t.repeats++; t.stalled() {
+			s.conn.refresh()
+		}
 	}
 }
 
 // sample takes a round trip (RFC 6298 §2).
 func (t *path) sample(rtt Time) {
+	us := min(rtt/microsecond, maxRTT)
 	if t.srtt == 0 {
-		t.srtt, t.rttvar = rtt, rtt/2
+		t.srtt, t.rttvar = uint32(us), uint32(us/2)
 		return
 	}
-	dev := t.srtt - rtt
-	if dev < 0 {
-		dev = -dev
-	}
-	t.rttvar += (dev - t.rttvar) / 4
-	t.srtt += (rtt - t.srtt) / 8
+	srtt, rttvar := Time(t.srtt), Time(t.rttvar)
+	rttvar += (max(srtt-us, us-srtt) - rttvar) / 4
+	srtt += (us - srtt) / 8
+	t.srtt, t.rttvar = uint32(srtt), uint32(rttvar)
 }
 
 // Answers says whether access a is not known to be silent.
@@ -148,16 +159,17 @@ func (p *Proxy) Heard(now Time, s *Session, a steer.Access) {
 
 // refresh works out anew which subflow of c serves each access.
 func (c *Conn) refresh() {
-	c.usable = [steer.NumAccesses]*Subflow{}
+	c.usable = [steer.NumAccesses]uint8{nowhere, nowhere}
 	for _, s := range c.subflows {
-		if s.confirmed() && !s.path.stalled && s.path.recoverTo == 0 && c.usable[s.access] == nil {
-			c.usable[s.access] = s
+		if s.confirmed() && !s.path.stalled() && !s.path.recovering && c.usable[s.access] == nowhere {
+			c.usable[s.access] = s.index
 		}
 	}
-	c.noSubflow = 0
+	c.lonely = 0
 	if c.state == stateEstablished && !c.anyLive() {
-		c.noSubflow = max(1, c.proxy.now)
-		c.proxy.arm(c, c.proxy.now+rejoinLife)
+		p := c.session.proxy
+		c.lonely = p.now.stamp()
+		p.arm(c, p.now+rejoinLife)
 	}
 }
 
@@ -174,8 +186,12 @@ func (c *Conn) anyLive() bool {
 // available is the set of accesses that can take new data of c.
 func (c *Conn) available() steer.Set {
 	var set steer.Set
-	for a, s := range c.usable {
-		if s != nil && !s.session.access[a].silent && (s.path.probed == 0 || !c.proxy.suspect(s)) {
+	for a, i := range c.usable {
+		if i == nowhere {
+			continue
+		}
+		s := c.subflows[i]
+		if !s.session.access[a].silent && (s.path.probed == 0 || !c.session.proxy.suspect(s)) {
 			set |= 1 << a
 		}
 	}
@@ -184,7 +200,7 @@ func (c *Conn) available() steer.Set {
 
 // carries says whether s can carry data now.
 func (c *Conn) carries(s *Subflow) bool {
-	return s.live() && !s.path.stalled && !s.session.access[s.access].silent &&
+	return s.live() && !s.path.stalled() && !s.session.access[s.access].silent &&
 		(c.rule.Policy == nil || c.rule.Policy.Usable.Has(s.access))
 }
 
@@ -193,7 +209,7 @@ func (c *Conn) carries(s *Subflow) bool {
 // held silent: moved too early it would take back what the UE has SACKed.
 func (p *Proxy) suspect(s *Subflow) bool {
 	t := &s.path
-	return t.probed != 0 && s.session.access[s.access].heard < t.probed && p.now-t.probed > max(t.srtt, minRTO/2)
+	return t.probed != 0 && p.now.since(t.probed) < p.now-s.session.access[s.access].heard && p.now.since(t.probed) > max(t.rtt(), minRTO/2)
 }
 
 // goneAfter is how long, beyond twice the RTO, an access that is held silent may not be
@@ -205,17 +221,17 @@ const goneAfter = 300 * millisecond
 // answers in this time.
 func (p *Proxy) gone(s *Subflow) bool {
 	a := &s.session.access[s.access]
-	return !s.live() || a.silent && p.now-max(a.heard, s.path.waiting) > goneAfter+2*s.path.rto()
+	return !s.live() || a.silent && min(p.now-a.heard, p.now.since(s.path.waiting)) > goneAfter+2*s.path.rto()
 }
 
 // pick gives the subflow for new data; nil if none is live.
 func (c *Conn) pick(p *Proxy) *Subflow {
 	s := c.choose()
-	if s != c.current {
-		if c.current != nil && s != nil {
+	if s != nil && s.index != c.current {
+		if c.current != nowhere {
 			p.count.Switched++
 		}
-		c.current = s
+		c.current = s.index
 	}
 	return s
 }
@@ -228,8 +244,8 @@ func (c *Conn) choose() *Subflow {
 		}
 	}
 	if c.rule.Policy != nil {
-		if a, ok := c.rule.Policy.Choose(c.available(), c.point); ok {
-			return c.usable[a]
+		if a, ok := c.rule.Policy.Choose(c.available(), uint32(c.point)); ok {
+			return c.subflows[c.usable[a]]
 		}
 	}
 	return c.anySubflow()
@@ -238,8 +254,8 @@ func (c *Conn) choose() *Subflow {
 // anySubflow is a live subflow where steering gives none: the one in use before, one
 // that answers, or any.
 func (c *Conn) anySubflow() *Subflow {
-	if c.current != nil && c.carries(c.current) {
-		return c.current
+	if c.current != nowhere && c.carries(c.subflows[c.current]) {
+		return c.subflows[c.current]
 	}
 	var any *Subflow
 	for _, s := range c.subflows {
@@ -262,7 +278,7 @@ func (c *Conn) wantsBackup(f *Subflow) bool {
 	if r == nil || r.Mode != steer.ActiveStandby {
 		return false
 	}
-	a, _ := r.Choose(steer.SetOf(steer.Access3GPP, steer.AccessNon3GPP), c.point)
+	a, _ := r.Choose(steer.SetOf(steer.Access3GPP, steer.AccessNon3GPP), uint32(c.point))
 	return a != f.access
 }
 

@@ -15,10 +15,12 @@ type Proxy struct {
 
 	flows  flowTable
 	tokens map[uint32]*Conn
+	joins  map[*Subflow]joinNonces // those that wait for their third ACK
 	timers wheel
 	maps   dsm.Pool // memory of the connections' mappings
 	count  Counters
-	held   int // packets in Conn.early
+	early  map[*Conn][]*packet.Buffer // of servers, before the third ACK
+	held   int                        // packets in early
 
 	// Scratch of the packet being worked on.
 	now     Time
@@ -34,7 +36,8 @@ type Proxy struct {
 func New(cfg Config) *Proxy {
 	return &Proxy{
 		pool: cfg.Pool, keys: cfg.Keys, rand: cfg.Rand,
-		flows: newFlowTable(cfg.Rand), tokens: make(map[uint32]*Conn),
+		flows: newFlowTable(cfg.Rand), tokens: make(map[uint32]*Conn), joins: make(map[*Subflow]joinNonces),
+		early:  make(map[*Conn][]*packet.Buffer),
 		blocks: make([]dsm.Range, 0, 5),
 	}
 }
@@ -71,18 +74,15 @@ func (p *Proxy) Uplink(now Time, s *Session, a steer.Access, r Rule, buf *packet
 	if g.flags&(packet.SYN|packet.ACK) == packet.SYN {
 		return p.uplinkSYN(s, a, r, f, g)
 	}
-	f.pdr = r.PDR
-	if f.access != a {
-		f.access = a
-		f.conn.refresh()
-	}
-	f.conn.lastActive = now
+	g.access, g.pdr = a, r.PDR
+	f.conn.lastActive = now.stamp()
 	return p.uplinkFlow(f, g)
 }
 
 // drop removes what leads to subflow f.
 func (p *Proxy) drop(f *Subflow) {
 	p.flows.remove(f)
+	delete(p.joins, f)
 	if f.session != f.conn.session {
 		f.session.removeGuest(f)
 	}
@@ -108,7 +108,7 @@ func (p *Proxy) Downlink(now Time, s *Session, r Rule, buf *packet.Buffer, in *p
 		return Taken
 	}
 	c := f.conn
-	c.lastActive = now
+	c.lastActive = now.stamp()
 	if r.Policy != nil && r != c.rule {
 		c.rule = r
 	}
@@ -142,9 +142,21 @@ func (p *Proxy) discard(buf *packet.Buffer, counter *uint64) {
 	p.pool.Put(buf)
 }
 
+// cameOver notes which way the packet g of f came: what goes to the UE on f goes back there.
+func (f *Subflow) cameOver(g *segment) {
+	f.pdr = g.pdr
+	if f.access != g.access {
+		f.access = g.access
+		f.conn.refresh()
+	}
+}
+
 // uplinkFlow takes a packet other than a SYN of subflow f.
 func (p *Proxy) uplinkFlow(f *Subflow, g *segment) Verdict {
 	c := f.conn
+	if c.state != stateEstablished {
+		f.cameOver(g)
+	}
 	switch c.state {
 	case stateSYN, stateSYNACK:
 		return p.uplinkHandshake(f, g)
@@ -215,7 +227,7 @@ func (p *Proxy) freeMaps(c *Conn) {
 
 // freeMaps forgets the mappings of f, and what was SACKed.
 func (f *Subflow) freeMaps() {
-	m := &f.conn.proxy.maps
+	m := &f.conn.session.proxy.maps
 	f.down.Free(m)
 	f.up.Free(m)
 	f.sacked.Free(m)

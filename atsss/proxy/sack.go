@@ -15,7 +15,7 @@ func (p *Proxy) serverSACK(c *Conn, n int) []dsm.Range {
 	p.collectSACK(c, set)
 	c.down.sackSum = digest(set)
 	for _, pos := range c.down.recent {
-		if r, ok := set.Containing(pos); ok {
+		if r, ok := set.Containing(expand(c.down.acked, pos)); ok {
 			p.addBlock(r, n)
 		}
 	}
@@ -110,7 +110,7 @@ const maxWalk = 512
 // mapDown adds to set the downlink positions of the SSNs [from, to), as long as walk, which
 // it counts down, is not 0.
 func (s *Subflow) mapDown(from, to int64, set *dsm.Ranges, walk *int) {
-	m := &s.conn.proxy.maps
+	m := &s.conn.session.proxy.maps
 	for at := s.down.Search(from); at.OK() && *walk > 0; at.Next() {
 		*walk--
 		r := at.Run()
@@ -122,25 +122,32 @@ func (s *Subflow) mapDown(from, to int64, set *dsm.Ranges, walk *int) {
 	}
 }
 
+// goldenRatio is its fraction of 2^64, odd: multiplication spreads low bits upwards.
+const goldenRatio = 0x9e3779b97f4a7c15
+
 // digest tells SACK sets apart; 0 for the empty one.
-func digest(set *dsm.Ranges) uint64 {
+func digest(set *dsm.Ranges) uint32 {
 	var h uint64
 	for i := range set.Len() {
 		r := set.Get(i)
-		h = (h^uint64(r.From))*0x9e3779b97f4a7c15 ^ uint64(r.To)
+		h = (h ^ uint64(r.From)) * goldenRatio
+		h = (h ^ uint64(r.To)) * goldenRatio
 	}
-	return h
+	if set.Len() == 0 {
+		return 0
+	}
+	return uint32(h>>32) | 1
 }
 
 // noteRecent remembers that position d was just reported, for the order of blocks
 // (RFC 2018 §4: the first block tells of the segment that triggered the ACK).
 func (c *Conn) noteRecent(d int64) {
 	r := &c.down.recent
-	if r[0] == d {
+	if r[0] == uint32(d) {
 		return
 	}
 	copy(r[1:], r[:3])
-	r[0] = d
+	r[0] = uint32(d)
 }
 
 // ueSACK gives the SACK blocks for the UE on s, at most n, in SSN: what the server has

@@ -5,6 +5,7 @@ import (
 
 	"github.com/braid-upf/braid/atsss/dsm"
 	"github.com/braid-upf/braid/atsss/mptcp"
+	"github.com/braid-upf/braid/atsss/steer"
 	"github.com/braid-upf/braid/packet"
 )
 
@@ -17,6 +18,9 @@ type segment struct {
 	paySum  uint16     // folded sum of the payload
 	flags   uint8
 	opt     tcpOptions
+
+	access steer.Access // that it came over, from the UE
+	pdr    uint16       // that its connection has there
 }
 
 // tcpOptions are the options of one segment.

@@ -3,7 +3,8 @@ package proxy
 // connLink is a connection's place in the list of its session.
 type connLink struct{ next, prev *Conn }
 
-func (s *Session) link(c *Conn) {
+func (s *Session) link(c *Conn, p *Proxy) {
+	s.proxy = p
 	s.connections++
 	c.inSession = connLink{next: s.conns}
 	if s.conns != nil {

@@ -23,27 +23,27 @@ type wheel struct {
 // timerLink is a connection's place in the wheel.
 type timerLink struct {
 	next, prev *Conn
-	due        Time
-	slot       int32 // 1 + index of the slot; 0 = not in the wheel
+	slot       uint16 // 1 + index of the slot; 0 = not in the wheel
 }
 
 func slotTime(t Time) int64 { return int64(t) / int64(TickInterval) }
 
 // arm has c looked at by Tick at the given time, or earlier if it is due earlier.
-func (p *Proxy) arm(c *Conn, at Time) {
-	if c.timer.slot != 0 {
-		if c.timer.due <= at {
-			return
-		}
-		p.timers.remove(c)
-	}
-	p.timers.add(c, at)
-}
+func (p *Proxy) arm(c *Conn, at Time) { p.timers.add(c, at) }
+
+// ahead is how many slots after the last that was run slot i is: 1 to wheelSlots-1.
+func (w *wheel) ahead(i int64) int64 { return (i - w.last) & (wheelSlots - 1) }
 
 func (w *wheel) add(c *Conn, at Time) {
-	st := min(max(slotTime(at), w.last+1), w.last+wheelSlots-1)
-	i := st % wheelSlots
-	c.timer = timerLink{next: w.slots[i], due: at, slot: int32(i) + 1}
+	ahead := min(max(slotTime(at)-w.last, 1), wheelSlots-1)
+	if slot := c.timer.slot; slot != 0 {
+		if w.ahead(int64(slot-1)) <= ahead {
+			return
+		}
+		w.remove(c)
+	}
+	i := (w.last + ahead) % wheelSlots
+	c.timer = timerLink{next: w.slots[i], slot: uint16(i) + 1}
 	if c.timer.next != nil {
 		c.timer.next.timer.prev = c
 	}
@@ -90,42 +90,42 @@ func (p *Proxy) Tick(now Time, out *Out) {
 
 // expire looks at c and arms its timer anew unless c is forgotten.
 func (p *Proxy) expire(c *Conn) {
+	quiet := p.now.since(c.lastActive)
 	switch {
 	case c.state == stateClosed || c.finished:
-		if p.now-c.lastActive >= lingerLife {
-			p.forget(c)
-			return
-		}
-		p.arm(c, c.lastActive+lingerLife)
+		p.forgetAfter(c, quiet, lingerLife)
 		return
 	case c.state == stateSYN || c.state == stateSYNACK:
-		if p.now-c.lastActive >= handshakeLife {
-			p.forget(c)
-			return
-		}
-		p.arm(c, c.lastActive+handshakeLife)
+		p.forgetAfter(c, quiet, handshakeLife)
 		return
-	case p.now-c.lastActive >= idleLife:
-		p.forget(c)
+	case c.state == stateRelay || quiet >= idleLife:
+		p.forgetAfter(c, quiet, idleLife)
 		return
-	case c.state == stateRelay:
-		p.arm(c, c.lastActive+idleLife)
-		return
-	case c.noSubflow != 0:
-		if p.now-c.noSubflow >= rejoinLife {
+	case c.lonely != 0:
+		lonely := p.now.since(c.lonely)
+		if lonely >= rejoinLife {
 			p.resetServer(c)
 			p.close(c)
 			return
 		}
-		p.arm(c, c.noSubflow+rejoinLife)
+		p.arm(c, p.now+rejoinLife-lonely)
 		return
 	}
 	if p.checkPaths(c) {
 		p.arm(c, p.now+tickCheck)
 	} else {
-		p.arm(c, c.lastActive+idleLife)
+		p.arm(c, p.now+idleLife-quiet)
 	}
 	p.expireJoins(c)
+}
+
+// forgetAfter forgets c if it was quiet for life, or has it looked at then.
+func (p *Proxy) forgetAfter(c *Conn, quiet, life Time) {
+	if quiet >= life {
+		p.forget(c)
+		return
+	}
+	p.arm(c, p.now+life-quiet)
 }
 
 // checkPaths asks subflows that owe an answer for it; it reports whether any does.
@@ -153,32 +153,31 @@ func (p *Proxy) checkPaths(c *Conn) (busy bool) {
 // checkPath looks at s, which has data outstanding.
 func (p *Proxy) checkPath(s *Subflow) {
 	t, a := &s.path, &s.session.access[s.access]
-	quiet := p.now - max(t.waiting, a.heard)
+	quiet := min(p.now.since(t.waiting), p.now-a.heard)
 	rto := t.rto()
 	switch {
 	case a.silent:
 		p.suspend(s)
-		if p.now-t.probed >= probeInterval {
-			t.probed = p.now
+		if p.now.since(t.probed) >= probeInterval {
+			t.probed = p.now.stamp()
 			p.solicit(s)
 		}
 		return
-	case quiet > t.patience() && a.heard >= t.probed:
-		if p.now-t.probed > rto<<t.backoff {
-			t.probed = p.now
+	case quiet > t.patience() && p.now-a.heard <= p.now.since(t.probed):
+		if p.now.since(t.probed) > rto<<t.backoff {
+			t.probed = p.now.stamp()
 			t.backoff = min(t.backoff+1, maxBackoff)
 			p.solicit(s)
 		}
-	case quiet > rto && p.now-t.probed > rto:
+	case quiet > rto && p.now.since(t.probed) > rto:
 		a.silent = true
 		p.count.PathSilent++
 		p.suspend(s)
 	}
-	if s.acked < s.next && p.fillable(s) && p.now-t.waiting > 2*rto {
-		t.recoverTo = max(t.recoverTo, s.next)
-		s.conn.refresh()
+	if s.acked < s.next && p.fillable(s) && p.now.since(t.waiting) > 2*rto {
+		p.suspend(s)
 	}
-	if t.recoverTo != 0 {
+	if t.recovering {
 		p.fill(s)
 	}
 	p.plug(s)
@@ -186,8 +185,8 @@ func (p *Proxy) checkPath(s *Subflow) {
 
 // suspend keeps new data off s until what is outstanding on it is acknowledged.
 func (p *Proxy) suspend(s *Subflow) {
-	if s.path.recoverTo != s.next {
-		s.path.recoverTo = s.next
+	if t := &s.path; !t.recovering || t.recoverTo != uint32(s.next) {
+		t.recovering, t.recoverTo = true, uint32(s.next)
 		s.conn.refresh()
 	}
 }
@@ -202,9 +201,9 @@ func (p *Proxy) fillable(s *Subflow) bool {
 // subflows but not at data level.
 func (p *Proxy) solicitDataAck(c *Conn) {
 	s := c.active()
-	if s == nil || p.now-c.down.lastSolicit < max(s.path.rto(), 10*millisecond) {
+	if s == nil || p.now.since(c.down.solicited) < max(s.path.rto(), 10*millisecond) {
 		return
 	}
-	c.down.lastSolicit = p.now
+	c.down.solicited = p.now.stamp()
 	p.solicit(s)
 }

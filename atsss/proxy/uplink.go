@@ -21,6 +21,7 @@ func (p *Proxy) uplinkData(f *Subflow, g *segment) {
 	if !p.uplinkAcceptable(f, g, ssn) {
 		return
 	}
+	f.cameOver(g)
 	if g.flags&packet.RST != 0 {
 		p.uplinkReset(f, g, ssn)
 		return
@@ -74,7 +75,7 @@ func (f *Subflow) noteTS(g *segment, now Time) {
 		return
 	}
 	if int32(g.opt.tsval-f.ueTSval) >= 0 {
-		f.ueTSval, f.tsvalTime = g.opt.tsval, now
+		f.ueTSval, f.tsvalAt = g.opt.tsval, now.stamp()
 	}
 	if v := g.opt.tsval + f.tsOffset; int32(v-f.conn.up.tsval) > 0 {
 		f.conn.up.tsval = v
@@ -112,13 +113,15 @@ func (p *Proxy) uplinkAck(f *Subflow, g *segment) (news bool) {
 		c.dssSeen = true
 		if o.HasDataAck {
 			p.dataAck(c, o, int64(g.tcp.Window())<<f.scale)
+		} else if !o.HasMapping || len(g.payload) == 0 && !o.DataFIN {
+			p.count.IgnoredOptions++
 		}
 	}
 	f.release()
 	if progress && g.opt.hasTS {
 		c.up.tsecr = g.opt.tsecr
 	}
-	return p.ackable(c) != c.down.ackSent || c.down.rightEdge != c.down.edgeSent || p.sackChanged(c)
+	return p.ackable(c) != c.down.ackSent || uint32(c.down.rightEdge) != c.down.edgeSent || p.sackChanged(c)
 }
 
 // dataAck takes the DATA_ACK of o and the window that refers to it.
@@ -158,7 +161,7 @@ func (f *Subflow) release() {
 		if x <= r.At {
 			return
 		}
-		f.down.ReleaseTo(&f.conn.proxy.maps, x)
+		f.down.ReleaseTo(&f.conn.session.proxy.maps, x)
 		if x < r.End() {
 			return
 		}
@@ -170,7 +173,7 @@ func (p *Proxy) sackChanged(c *Conn) bool {
 	if !c.sackPermitted {
 		return false
 	}
-	sum := uint64(0)
+	sum := uint32(0)
 	if c.holdsSACK() {
 		p.collectSACK(c, &p.sackSet)
 		sum = digest(&p.sackSet)
@@ -221,18 +224,19 @@ func (c *Conn) mappedAt(o *mptcp.Options) int64 {
 
 // remember keeps m for segments that come without a mapping.
 func (f *Subflow) remember(m mapping) {
-	if f.maps[f.mapAt] == m {
+	k := pastMapping{ssn: uint32(m.ssn), u: uint32(m.u), n: uint16(m.n)}
+	if f.maps[f.mapAt] == k {
 		return
 	}
 	f.mapAt = (f.mapAt + 1) % mapHistory
-	f.maps[f.mapAt] = m
+	f.maps[f.mapAt] = k
 }
 
 // mapped finds the n bytes at ssn in the mappings remembered.
 func (f *Subflow) mapped(ssn, n int64) (u int64, ok bool) {
 	for _, m := range f.maps {
-		if m.n > 0 && m.ssn <= ssn && ssn+n <= m.ssn+m.n {
-			return m.u + ssn - m.ssn, true
+		if x := uint32(ssn) - m.ssn; m.n > 0 && int64(x)+n <= int64(m.n) {
+			return expand(f.conn.up.next, m.u+x), true
 		}
 	}
 	return 0, false
@@ -287,7 +291,7 @@ func (p *Proxy) uplinkPayload(f *Subflow, g *segment, ssn int64) (used bool) {
 		flags, tos, ttl := g.flags&packet.PSH, g.in.TOS, g.ttl()
 		if fin := c.up.fin; fin != none && u+fits == fin {
 			flags |= packet.FIN
-			c.up.finSent, c.up.finTime = true, p.now
+			c.up.finSent, c.up.finAt = true, p.now.stamp()
 		}
 		p.toServer(c, g.buf, g.keepPayload(int(fits)), u, flags, tos, ttl)
 	}
@@ -324,7 +328,7 @@ func (f *Subflow) advance() (moved bool) {
 		to := c.covered(r, at)
 		moved = moved || to > f.rcvNext
 		f.rcvNext = max(f.rcvNext, to)
-		f.up.ReleaseTo(&c.proxy.maps, f.rcvNext)
+		f.up.ReleaseTo(&c.session.proxy.maps, f.rcvNext)
 		if to < r.End() {
 			break
 		}
@@ -377,12 +381,12 @@ func (p *Proxy) uplinkPureAck(f *Subflow, g *segment, news bool) {
 // probe the server's window then; more than one in probeInterval are answered.
 func (p *Proxy) uplinkProbe(f *Subflow, g *segment) (used bool) {
 	c := f.conn
-	if p.now-c.up.lastProbe < probeInterval || c.ended() {
+	if p.now.since(c.up.probed) < probeInterval || c.ended() {
 		p.ackUE(f, f.ueTSval)
 		return false
 	}
-	c.up.lastProbe = p.now
-	c.echo = f
+	c.up.probed = p.now.stamp()
+	c.echo = f.index
 	g.keepPayload(0)
 	p.toServer(c, g.buf, 0, c.up.next-1, 0, 0, defaultTTL)
 	return true
