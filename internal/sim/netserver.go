@@ -44,6 +44,11 @@ func drawNetOptions(rng *rand.Rand) netOptions {
 // room for the segment that is missing, ever.
 const minNetBuffer = 32 << 10
 
+// netMaxRTO is the longest retransmission timeout. After a timeout netstack takes all
+// that was under way still to be there, and sends two segments for each; with up to
+// two minutes between them a lost flight takes longer than a run may.
+const netMaxRTO = 2 * time.Second
+
 // netServer is the application over netstack.
 type netServer struct {
 	application
@@ -104,7 +109,8 @@ func (v *netServer) configure(c *tcpConfig) {
 	if o.cubic {
 		control = "cubic"
 	}
-	for _, x := range []tcpip.SettableTransportProtocolOption{&sack, &nagle, &autotune, &cookies, &recovery, &control} {
+	maxRTO := tcpip.TCPMaxRTOOption(netMaxRTO)
+	for _, x := range []tcpip.SettableTransportProtocolOption{&maxRTO, &sack, &nagle, &autotune, &cookies, &recovery, &control} {
 		must(v.host.stack.SetTransportProtocolOption(gvtcp.ProtocolNumber, x))
 	}
 }
@@ -287,8 +293,13 @@ func (v *netServer) checkState() {
 		// leaves it in CLOSING for good.
 		v.isDone = true
 	case s == gvtcp.StateError || s == gvtcp.StateClose:
-		v.lost(v.conn.LastError())
-		v.isDone = v.closed && v.err == nil
+		// It is closed without an error once the ACK of a FIN in LAST-ACK is there,
+		// however much is still to be read.
+		if err := v.conn.LastError(); err != nil || s == gvtcp.StateError {
+			v.lost(err)
+		} else {
+			v.isDone = v.closed
+		}
 	}
 }
 
