@@ -27,7 +27,7 @@ const challengeInterval = 500 * millisecond
 // Old SNs down to a window below the expected one are taken too, where RFC 9293 would
 // answer and drop: the proxy itself answers them, and their DATA_ACK may be news.
 func (p *Proxy) uplinkAcceptable(f *Subflow, g *segment, ssn int64) bool {
-	window := f.conn.up.window + slack
+	window := int64(f.conn.up.window) + slack
 	switch {
 	case ssn > f.rcvNext+window || ssn+int64(len(g.payload)) < f.rcvNext-window:
 		p.count.DropOutOfWindow++
@@ -53,7 +53,7 @@ func (p *Proxy) uplinkAcceptable(f *Subflow, g *segment, ssn int64) bool {
 
 // acknowledgeable says whether ack, an SSN, is one that the UE may acknowledge.
 func (f *Subflow) acknowledgeable(ack int64) bool {
-	if ack < f.acked-f.conn.down.window-slack {
+	if ack < f.acked-int64(f.conn.down.window)-slack {
 		return false
 	}
 	return ack <= f.next || ack == f.next+1 && f.finSent
@@ -64,7 +64,7 @@ func (f *Subflow) acknowledgeable(ack int64) bool {
 func (p *Proxy) downlinkAcceptable(c *Conn, g *segment, d, u int64) bool {
 	end := d + int64(len(g.payload))
 	switch {
-	case d > max(c.down.rightEdge, c.down.next)+1 || end < c.down.acked-c.down.window-slack:
+	case d > max(c.down.rightEdge, c.down.next)+1 || end < c.down.acked-int64(c.down.window)-slack:
 		p.count.DropOutOfWindow++
 		if g.flags&packet.RST == 0 {
 			p.challengeServer(c)
@@ -80,7 +80,7 @@ func (p *Proxy) downlinkAcceptable(c *Conn, g *segment, d, u int64) bool {
 		}
 	case g.flags&packet.ACK == 0:
 		p.count.DropMalformed++
-	case u < c.up.acked-c.up.window-slack || u > c.up.limit():
+	case u < c.up.acked-int64(c.up.window)-slack || u > c.up.limit():
 		p.count.DropBadACK++
 		p.challengeServer(c)
 	default:

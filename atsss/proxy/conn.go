@@ -41,8 +41,8 @@ type Conn struct {
 	usable   [steer.NumAccesses]uint8 // places of subflows for new data; nowhere if the access has none
 	subflows []*Subflow
 
-	local mptcp.KeyPair // key B and what is derived from it
-	peer  mptcp.Key     // key A, valid from stateEstablished on
+	local localKey  // key B
+	peer  mptcp.Key // key A, valid from stateEstablished on
 	idsnA mptcp.DSN
 
 	// Negotiated on the first subflow, the same on every join.
@@ -63,17 +63,34 @@ type Conn struct {
 	finished   bool  // both directions have ended: only late packets are to come
 	relayFIN   uint8 // stateRelay: ends that sent FIN, bit 0 UE, bit 1 server
 	addrIDs    uint8
-	current    uint8 // place of the subflow that new data went to last
-	echo       uint8 // place of the subflow that waits for the server's answer to a forwarded probe
-	lastActive stamp // when a packet of either side last came
-	lonely     stamp // since when no subflow is live; 0 = one is
-	challenged stamp // when an unacceptable packet of the server was last answered; 0 = never
-	timer      timerLink
+	current    uint8  // place of the subflow that new data went to last
+	echo       uint8  // place of the subflow that waits for the server's answer to a forwarded probe
+	lastActive stamp  // when a packet of either side last came
+	lonely     stamp  // since when no subflow is live; 0 = one is
+	challenged stamp  // when an unacceptable packet of the server was last answered; 0 = never
+	timerSlot  uint16 // 1 + index of the slot of the timing wheel; 0 = not in it
+	timer      connLink
 	inSession  connLink
 
 	up   uplink
 	down downlink
 }
+
+// localKey is a key with the IDSN derived from it; its token is derived when it is needed
+// again, which is at the end.
+type localKey struct {
+	Key  mptcp.Key
+	IDSN mptcp.DSN
+}
+
+// keyPair is key B as it came from the pool.
+func (c *Conn) keyPair() mptcp.KeyPair {
+	token, _ := c.local.Key.Derive()
+	return mptcp.KeyPair{Key: c.local.Key, Token: token, IDSN: c.local.IDSN}
+}
+
+// connLink is a place in a list of connections.
+type connLink struct{ next, prev *Conn }
 
 // nowhere is the place in Conn.subflows of no subflow.
 const nowhere = maxSubflows
@@ -83,10 +100,10 @@ type uplink struct {
 	next      int64 // after the highest position forwarded
 	acked     int64 // acknowledged by the server, FIN included
 	rightEdge int64 // end of the server's window
-	window    int64 // the largest that it ever had
 	fin       int64 // position of DATA_FIN; none
-	voidFrom  int64 // bounds of what was void above acked; see void.go
-	voidTo    int64
+	voidTo    int64 // end of what was void above acked; see void.go
+	voidLen   uint32
+	window    uint32     // the largest that the server ever had
 	sacked    dsm.Ranges // SACKed by the server, above acked
 
 	tsval, tsecr uint32 // last sent to the server
@@ -103,12 +120,12 @@ type downlink struct {
 	acked     int64 // DATA_ACK of the UE, FIN included
 	ackSent   int64 // acknowledged to the server
 	rightEdge int64 // end of the UE's window, shared by its subflows
-	window    int64 // the largest that it ever had
 	fin       int64 // position of the server's FIN; none
 	sackEdge  int64 // end of the highest position that the server was ever told by SACK
 
 	runs dsm.Runs // position to subflow and SSN
 
+	window    uint32    // the largest that the UE ever had
 	tsval     uint32    // newest TSval of the server
 	tsecr     uint32    // TSecr that came with it
 	edgeSent  uint32    // right edge shown to the server, low half
@@ -173,9 +190,10 @@ type Subflow struct {
 // voidRun marks, in Subflow.up, data that were cut off at the server's window.
 const voidRun = 1
 
-// mapHistory is how many mappings of a subflow are remembered for segments that
-// come without one.
-const mapHistory = 4
+// mapHistory is how many mappings of a subflow are remembered for segments that come
+// without one: the newest, and the one before for what arrives late. Linux never needs
+// them, it repeats a mapping with each segment of it.
+const mapHistory = 2
 
 // mapping is a DSS mapping as the UE sent it: SSN ssn is position u.
 type mapping struct {

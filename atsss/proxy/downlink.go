@@ -47,7 +47,7 @@ func (p *Proxy) downlinkData(c *Conn, g *segment) {
 func (p *Proxy) downlinkAck(c *Conn, g *segment, u int64) (acked, sacked bool) {
 	window := int64(g.tcp.Window()) << c.srvScale
 	c.up.rightEdge = max(c.up.rightEdge, u+window)
-	c.up.window = max(c.up.window, window)
+	c.up.window = max(c.up.window, uint32(window))
 	if u > c.up.acked {
 		c.up.acked, c.up.repeats = u, 0
 		c.up.sacked.TrimBelow(&p.maps, u)

@@ -132,7 +132,7 @@ func (p *Proxy) takeKey() (mptcp.KeyPair, bool) {
 // newConn makes the connection that the SYN g opens.
 func (p *Proxy) newConn(s *Session, a steer.Access, r Rule, g *segment, k mptcp.KeyPair) *Conn {
 	c := &Conn{
-		session: s, rule: r, v6: g.in.Version == 6, srv: g.in.Dst, srvPort: g.in.DstPort, point: uint16(s.nextPoint), local: k,
+		session: s, rule: r, v6: g.in.Version == 6, srv: g.in.Dst, srvPort: g.in.DstPort, point: uint16(s.nextPoint), local: localKey{Key: k.Key, IDSN: k.IDSN},
 		ueISN: g.tcp.SN(), checksum: g.opt.mp.CapableFlags&mptcp.FlagChecksum != 0,
 		timestamps: g.opt.hasTS, sackPermitted: g.opt.sackPermitted, scaled: g.opt.hasScale,
 		ueScale: g.opt.scale, current: nowhere, echo: nowhere, lastActive: p.now.stamp(),
@@ -140,7 +140,7 @@ func (p *Proxy) newConn(s *Session, a steer.Access, r Rule, g *segment, k mptcp.
 	s.nextPoint = (s.nextPoint + goldenStep) % steer.Points
 	c.up.fin, c.down.fin = none, none
 	c.down.rightEdge = int64(g.tcp.Window())
-	c.down.window = c.down.rightEdge
+	c.down.window = uint32(c.down.rightEdge)
 	f := p.addSubflow(c, 0, s, a, r, g)
 	f.state = subflowEstablished
 	p.tokens[k.Token] = c
@@ -331,7 +331,7 @@ func (p *Proxy) negotiated(c *Conn, g *segment) {
 	}
 	c.down.tsval, c.down.tsecr = g.opt.tsval, g.opt.tsecr
 	c.up.rightEdge = int64(g.tcp.Window())
-	c.up.window = c.up.rightEdge
+	c.up.window = uint32(c.up.rightEdge)
 }
 
 // uplinkHandshake takes a packet of the UE, other than a SYN, before the third ACK.
@@ -351,7 +351,7 @@ func (p *Proxy) uplinkHandshake(f *Subflow, g *segment) Verdict {
 		p.discard(g.buf, &p.count.DropStale)
 	case g.tcp.AckSN() != f.sn(1): // there is nothing else to acknowledge yet
 		p.discard(g.buf, &p.count.DropBadACK)
-	case ssn < f.rcvNext-int64(c.synTaken) || ssn > f.rcvNext+c.up.window+slack:
+	case ssn < f.rcvNext-int64(c.synTaken) || ssn > f.rcvNext+int64(c.up.window)+slack:
 		p.discard(g.buf, &p.count.DropOutOfWindow)
 	case capable && o.ReceiverKey != c.local.Key:
 		p.discard(g.buf, &p.count.DropBadKey)
@@ -374,7 +374,7 @@ func (p *Proxy) establish(c *Conn, f *Subflow, g *segment) {
 	c.peer = g.opt.mp.SenderKey
 	_, c.idsnA = c.peer.Derive()
 	c.down.rightEdge = int64(g.tcp.Window()) << f.scale
-	c.down.window = c.down.rightEdge
+	c.down.window = uint32(c.down.rightEdge)
 	c.up.tsecr = g.opt.tsecr
 	f.path.progress(f, 1, p.now)
 	c.probing = true

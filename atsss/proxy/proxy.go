@@ -193,14 +193,14 @@ func (p *Proxy) forget(c *Conn) {
 	p.dropEarly(c)
 	c.handshakeEnds()
 	if c.state == stateSYN { // nobody has seen the key
-		p.keys.Put(c.local)
+		p.keys.Put(c.keyPair())
 	}
 	for _, f := range c.subflows {
 		p.drop(f)
 	}
 	p.freeMaps(c)
-	if p.tokens[c.local.Token] == c {
-		delete(p.tokens, c.local.Token)
+	if k := c.keyPair(); p.tokens[k.Token] == c {
+		delete(p.tokens, k.Token)
 	}
 	p.timers.remove(c)
 	c.session.unlink(c)

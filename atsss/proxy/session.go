@@ -1,8 +1,5 @@
 package proxy
 
-// connLink is a connection's place in the list of its session.
-type connLink struct{ next, prev *Conn }
-
 func (s *Session) link(c *Conn, p *Proxy) {
 	s.proxy = p
 	s.connections++

@@ -20,12 +20,6 @@ type wheel struct {
 	n     int
 }
 
-// timerLink is a connection's place in the wheel.
-type timerLink struct {
-	next, prev *Conn
-	slot       uint16 // 1 + index of the slot; 0 = not in the wheel
-}
-
 func slotTime(t Time) int64 { return int64(t) / int64(TickInterval) }
 
 // arm has c looked at by Tick at the given time, or earlier if it is due earlier.
@@ -36,14 +30,14 @@ func (w *wheel) ahead(i int64) int64 { return (i - w.last) & (wheelSlots - 1) }
 
 func (w *wheel) add(c *Conn, at Time) {
 	ahead := min(max(slotTime(at)-w.last, 1), wheelSlots-1)
-	if slot := c.timer.slot; slot != 0 {
+	if slot := c.timerSlot; slot != 0 {
 		if w.ahead(int64(slot-1)) <= ahead {
 			return
 		}
 		w.remove(c)
 	}
 	i := (w.last + ahead) % wheelSlots
-	c.timer = timerLink{next: w.slots[i], slot: uint16(i) + 1}
+	c.timer, c.timerSlot = connLink{next: w.slots[i]}, uint16(i)+1
 	if c.timer.next != nil {
 		c.timer.next.timer.prev = c
 	}
@@ -53,18 +47,18 @@ func (w *wheel) add(c *Conn, at Time) {
 
 func (w *wheel) remove(c *Conn) {
 	t := &c.timer
-	if t.slot == 0 {
+	if c.timerSlot == 0 {
 		return
 	}
 	if t.prev != nil {
 		t.prev.timer.next = t.next
 	} else {
-		w.slots[t.slot-1] = t.next
+		w.slots[c.timerSlot-1] = t.next
 	}
 	if t.next != nil {
 		t.next.timer.prev = t.prev
 	}
-	*t = timerLink{}
+	c.timer, c.timerSlot = connLink{}, 0
 	w.n--
 }
 

@@ -136,12 +136,12 @@ func (p *Proxy) dataAck(c *Conn, o *mptcp.Options, window int64) {
 	if c.down.fin != none {
 		limit = c.down.fin + 1
 	}
-	if d > limit || d < c.down.acked-c.down.window-slack {
+	if d > limit || d < c.down.acked-int64(c.down.window)-slack {
 		p.count.BadDataACK++
 		return
 	}
 	c.down.rightEdge = max(c.down.rightEdge, d+window)
-	c.down.window = max(c.down.window, window)
+	c.down.window = max(c.down.window, uint32(window))
 	if d > c.down.acked {
 		c.down.acked = d
 		c.down.runs.ReleaseTo(&p.maps, d)
@@ -306,7 +306,7 @@ func (p *Proxy) uplinkPayload(f *Subflow, g *segment, ssn int64) (used bool) {
 // and a subflow that stood still repeats data that went over others long ago: it gets no
 // further unless it is acknowledged.
 func (u *uplink) wants(pos, n int64) bool {
-	return pos+n >= u.acked-maxAhead && pos <= u.rightEdge+u.window+slack
+	return pos+n >= u.acked-maxAhead && pos <= u.rightEdge+int64(u.window)+slack
 }
 
 // contradicts says whether data at ssn wait for the server under another position than u.

@@ -12,18 +12,23 @@ import "github.com/braid-upf/braid/atsss/dsm"
 
 // void notes that positions [u, u+n) became void.
 func (c *Conn) void(u, n int64) {
-	if c.up.voidTo <= c.up.acked {
-		c.up.voidFrom = u
+	from, to := c.up.voidFrom(), c.up.voidTo
+	if to <= c.up.acked {
+		from = u
 	}
-	c.up.voidFrom, c.up.voidTo = min(c.up.voidFrom, u), max(c.up.voidTo, u+n)
+	from, to = min(from, u), max(to, u+n)
+	c.up.voidTo, c.up.voidLen = to, uint32(to-from)
 }
+
+// voidFrom is the lower bound of what was void.
+func (u *uplink) voidFrom() int64 { return u.voidTo - int64(u.voidLen) }
 
 // voidStuck makes the n bytes at ssn, which wait at the head of f, void after the UE
 // repeated them in vain, if the server's next byte was void and has not come again.
 func (p *Proxy) voidStuck(f *Subflow, ssn, u, n int64) {
 	c := f.conn
 	next := c.up.acked
-	if next < c.up.voidFrom || next >= c.up.voidTo || u <= next && next < u+n {
+	if next < c.up.voidFrom() || next >= c.up.voidTo || u <= next && next < u+n {
 		return
 	}
 	if head, ok := f.up.First(); !ok || head.At > f.rcvNext || ssn > f.rcvNext || ssn+n > head.End() {
