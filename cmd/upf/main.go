@@ -217,10 +217,10 @@ func logCounters(log *slog.Logger, server *upf.Server, plane *dataplane.Plane) {
 		log.Info("sessions", "node", node, "count", n)
 	}
 	counters := plane.Counters()
-	log.Info("counters that are not zero follow", "sessions", counters["sessions"])
+	sessions := counters["sessions"]
+	maps.DeleteFunc(counters, func(_ string, v uint64) bool { return v == 0 })
+	log.Info("counters that are not zero follow", "sessions", sessions, "lines", len(counters))
 	for _, name := range slices.Sorted(maps.Keys(counters)) {
-		if v := counters[name]; v != 0 {
-			log.Info("counter", "name", name, "value", v)
-		}
+		log.Info("counter", "name", name, "value", counters[name])
 	}
 }

@@ -30,7 +30,8 @@ type Options struct {
 	NoSession bool   `json:"noSession"` // start no SMF: another one is to install the session
 	Policy    string `json:"policy"`    // policy file of the smf; "" = DefaultPolicy
 
-	IPv6 bool `json:"ipv6"` // IPv6 beside IPv4 for UE and data network
+	IPv6        bool `json:"ipv6"`        // IPv6 beside IPv4 for UE and data network
+	UEAddresses int  `json:"ueAddresses"` // of each version the UE has on each access; 0 = 1
 
 	// DieWithParent ends the lab's processes when the one that called Up ends. What
 	// it leaves then, `braid lab down` removes.
@@ -95,6 +96,10 @@ func newLab(opts Options) (*Lab, error) {
 	if opts.Workers < 0 {
 		return nil, fmt.Errorf("workers %d: must be 0 (the UPF's default) or more", opts.Workers)
 	}
+	if opts.UEAddresses < 0 || opts.UEAddresses > maxUEAddresses {
+		return nil, fmt.Errorf("%d addresses of the UE on each access: must be 0 (1 of each version) to %d", opts.UEAddresses, maxUEAddresses)
+	}
+	opts.UEAddresses = max(opts.UEAddresses, 1)
 	if opts.Progress == nil {
 		opts.Progress = io.Discard
 	}

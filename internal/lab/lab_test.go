@@ -230,7 +230,7 @@ func TestLabUpShowsWhyAndTearsDown(t *testing.T) {
 }
 
 func TestUpRejectsOptions(t *testing.T) {
-	for _, o := range []lab.Options{{Name: "a/b"}, {Name: "-x"}, {Name: ".."}, {Workers: -1}} {
+	for _, o := range []lab.Options{{Name: "a/b"}, {Name: "-x"}, {Name: ".."}, {Workers: -1}, {UEAddresses: -1}, {UEAddresses: 257}} {
 		if l, err := labUp(t.Context(), o); err == nil {
 			t.Errorf("%+v is taken as valid", o)
 			_ = l.Down()

@@ -43,6 +43,35 @@ var (
 
 func addr(s string) netip.Addr { return netip.MustParseAddr(s) }
 
+// maxUEAddresses bounds [Options.UEAddresses]: what fits into the third byte of
+// UEPool's addresses.
+const maxUEAddresses = 256
+
+// UEAddress is address number k of the UE on an access, 0 being UEAddr[a] and
+// UEAddr6[a]; the lab has those below [Options.UEAddresses].
+func UEAddress(a steer.Access, k int, v6 bool) netip.Addr {
+	if v6 {
+		b := UEAddr6[a].As16()
+		b[13] = byte(k)
+		return netip.AddrFrom16(b)
+	}
+	b := UEAddr[a].As4()
+	b[2] = byte(k)
+	return netip.AddrFrom4(b)
+}
+
+// ueAddresses is every address of the UE on an access, those of IPv4 first.
+func (o *Options) ueAddresses(a steer.Access) (all []netip.Addr) {
+	for _, v6 := range []bool{false, true} {
+		for k := range o.UEAddresses {
+			if !v6 || o.IPv6 {
+				all = append(all, UEAddress(a, k, v6))
+			}
+		}
+	}
+	return all
+}
+
 // accessPlan are the fixed facts of an access.
 type accessPlan struct {
 	role string     // of the namespace

@@ -1,6 +1,7 @@
 package lab
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -9,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 	"text/tabwriter"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/braid-upf/braid/atsss/steer"
 	"github.com/braid-upf/braid/smf"
@@ -99,6 +102,57 @@ func parseMIB(text string, mib map[string]uint64) error {
 		}
 	}
 	return nil
+}
+
+// UPFCounters has the UPF log its counters that are not zero, and reads them. It is
+// for our UPF, not for another one that [Options.UPFCommand] runs.
+func (l *Lab) UPFCounters(ctx context.Context) (map[string]uint64, error) {
+	p, err := l.process(procUPF)
+	if err != nil {
+		return nil, fmt.Errorf("counters of the UPF: %w", err)
+	}
+	log := l.path(procUPF + ".log")
+	before, err := os.Stat(log)
+	if err != nil {
+		return nil, fmt.Errorf("counters of the UPF: %w", err)
+	}
+	if err := p.signal(unix.SIGUSR1); err != nil {
+		return nil, fmt.Errorf("counters of the UPF: %w", err)
+	}
+	var counters map[string]uint64
+	err = l.await(ctx, procUPF, "counters of the UPF", func() (missing string, err error) {
+		b, err := os.ReadFile(log)
+		if err != nil {
+			return "", err
+		}
+		complete := false
+		if counters, complete = parseUPFCounters(string(b[before.Size():])); !complete {
+			return "they are not all in its log", nil
+		}
+		return "", nil
+	})
+	return counters, err
+}
+
+// parseUPFCounters reads the lines that `upf` logs when it gets SIGUSR1.
+func parseUPFCounters(log string) (counters map[string]uint64, complete bool) {
+	lines := -1
+	counters = make(map[string]uint64)
+	for line := range strings.Lines(log) {
+		var name string
+		var v uint64
+		if _, tail, ok := strings.Cut(line, "counters that are not zero follow sessions="); ok {
+			if _, err := fmt.Sscanf(tail, "%d lines=%d", &v, &lines); err != nil {
+				return nil, false
+			}
+		} else if _, tail, ok := strings.Cut(line, " counter name="); ok {
+			if _, err := fmt.Sscanf(tail, "%s value=%d", &name, &v); err != nil {
+				return nil, false
+			}
+			counters[name] = v
+		}
+	}
+	return counters, len(counters) == lines
 }
 
 // SMFState reads what the smf knows of association and sessions; its error is

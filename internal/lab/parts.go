@@ -277,8 +277,9 @@ func DefaultPolicy() smf.Policy {
 
 func (l *Lab) startSMF(ctx context.Context) error {
 	policy := DefaultPolicy()
-	if l.opts.IPv6 {
-		policy.Sessions[0].UE = append(UEAddr[:], UEAddr6[:]...)
+	policy.Sessions[0].UE = nil
+	for a := range steer.Access(steer.NumAccesses) {
+		policy.Sessions[0].UE = append(policy.Sessions[0].UE, l.opts.ueAddresses(a)...)
 	}
 	if l.opts.Policy != "" {
 		p, err := smf.LoadPolicy(l.opts.Policy)

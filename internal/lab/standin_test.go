@@ -12,6 +12,7 @@ import (
 	"github.com/wmnsk/go-gtp/gtpv1/message"
 	"golang.org/x/sys/unix"
 
+	"github.com/braid-upf/braid/atsss/steer"
 	"github.com/braid-upf/braid/internal/lab"
 )
 
@@ -97,9 +98,12 @@ func standInDownlink(conn *net.UDPConn, tun *os.File) error {
 	}
 	first := tunnel{0x101, netip.MustParseAddrPort("10.100.1.2:2152")}
 	second := tunnel{0x201, netip.MustParseAddrPort("10.100.2.2:2152")}
-	tunnels := map[netip.Addr]tunnel{
-		lab.UEAddr[0]: first, lab.UEAddr6[0]: first,
-		lab.UEAddr[1]: second, lab.UEAddr6[1]: second,
+	tunnels := map[netip.Addr]tunnel{}
+	for k := range 2 {
+		for _, v6 := range []bool{false, true} {
+			tunnels[lab.UEAddress(steer.Access3GPP, k, v6)] = first
+			tunnels[lab.UEAddress(steer.AccessNon3GPP, k, v6)] = second
+		}
 	}
 	buf := make([]byte, 2048)
 	for {

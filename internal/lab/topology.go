@@ -13,6 +13,8 @@ import (
 	"github.com/vishvananda/netlink/nl"
 	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
+
+	"github.com/braid-upf/braid/atsss/steer"
 )
 
 // cable is a veth pair between the UPF's namespace and another one.
@@ -128,8 +130,8 @@ func (l *Lab) routesOfDN(h *netlink.Handle) error {
 	return addRoute(h, "n6", UEPool6, upfN6Addr6, 0, 0)
 }
 
-// buildUE makes the UE's two devices. Each address has a routing table of its own,
-// so that a subflow leaves on the access of its source address.
+// buildUE makes the UE's two devices. Each has a routing table of its own, so that a
+// subflow leaves on the access of its source address.
 func (l *Lab) buildUE() error {
 	if err := inNamespace(l.Namespace(UE), func() error {
 		for _, plan := range accessPlans {
@@ -143,11 +145,7 @@ func (l *Lab) buildUE() error {
 	}
 	if err := l.configure(UE, func(h *netlink.Handle) error {
 		for a, plan := range accessPlans {
-			addrs := []netip.Addr{UEAddr[a]}
-			if l.opts.IPv6 {
-				addrs = append(addrs, UEAddr6[a])
-			}
-			if err := addUEDevice(h, plan.tun, a, addrs); err != nil {
+			if err := addUEDevice(h, plan.tun, a, l.opts.ueAddresses(steer.Access(a))); err != nil {
 				return err
 			}
 		}
@@ -155,7 +153,7 @@ func (l *Lab) buildUE() error {
 	}); err != nil {
 		return err
 	}
-	return l.configureMPTCP()
+	return l.ResetPathManager()
 }
 
 func addUEDevice(h *netlink.Handle, dev string, index int, addrs []netip.Addr) error {
@@ -181,16 +179,20 @@ func addUEDevice(h *netlink.Handle, dev string, index int, addrs []netip.Addr) e
 	if err := addAddrs(h, dev, own); err != nil {
 		return err
 	}
+	routed := map[netip.Prefix]bool{}
 	for _, p := range own {
 		all := netip.PrefixFrom(netip.IPv4Unspecified(), 0)
 		if p.Addr().Is6() {
 			all = netip.PrefixFrom(netip.IPv6Unspecified(), 0)
 		}
-		if err := addRoute(h, dev, all, netip.Addr{}, unix.RT_TABLE_MAIN, metric); err != nil {
-			return err
-		}
-		if err := addRoute(h, dev, all, netip.Addr{}, table, 0); err != nil {
-			return err
+		if !routed[all] {
+			routed[all] = true
+			if err := addRoute(h, dev, all, netip.Addr{}, unix.RT_TABLE_MAIN, metric); err != nil {
+				return err
+			}
+			if err := addRoute(h, dev, all, netip.Addr{}, table, 0); err != nil {
+				return err
+			}
 		}
 		rule := netlink.NewRule()
 		rule.Src, rule.Table, rule.Family = ipNet(p), table, family(p.Addr())
@@ -205,21 +207,31 @@ func addUEDevice(h *netlink.Handle, dev string, index int, addrs []netip.Addr) e
 // a congestion window, so that the access is the only place where packets drop.
 const tunQueue = 8192
 
-// configureMPTCP has the path manager of the UE's kernel open a second subflow from
-// the non-3GPP address.
-func (l *Lab) configureMPTCP() error {
+// ResetPathManager has the path manager of the UE's kernel open a second subflow
+// from the first non-3GPP address of each version, and nothing else.
+func (l *Lab) ResetPathManager() error {
+	dev := accessPlans[steer.AccessNon3GPP].tun
 	commands := [][]string{
+		{"endpoint", "flush"},
 		{"limits", "set", "subflows", "8", "add_addr_accepted", "8"},
-		{"endpoint", "add", UEAddr[1].String(), "dev", accessPlans[1].tun, "subflow"},
+		{"endpoint", "add", UEAddr[steer.AccessNon3GPP].String(), "dev", dev, "subflow"},
 	}
 	if l.opts.IPv6 {
-		commands = append(commands, []string{"endpoint", "add", UEAddr6[1].String(), "dev", accessPlans[1].tun, "subflow"})
+		commands = append(commands, []string{"endpoint", "add", UEAddr6[steer.AccessNon3GPP].String(), "dev", dev, "subflow"})
 	}
 	for _, args := range commands {
-		argv := enterArgs(l.Namespace(UE), append([]string{"ip", "mptcp"}, args...))
-		if out, err := exec.Command(argv[0], argv[1:]...).CombinedOutput(); err != nil {
-			return fmt.Errorf("ip mptcp %s (iproute2 5.9 or later is needed): %w: %s", strings.Join(args, " "), err, bytes.TrimSpace(out))
+		if err := l.PathManager(args...); err != nil {
+			return err
 		}
+	}
+	return nil
+}
+
+// PathManager runs `ip mptcp` with args in the UE.
+func (l *Lab) PathManager(args ...string) error {
+	argv := enterArgs(l.Namespace(UE), append([]string{"ip", "mptcp"}, args...))
+	if out, err := exec.Command(argv[0], argv[1:]...).CombinedOutput(); err != nil {
+		return fmt.Errorf("ip mptcp %s (iproute2 5.9 or later is needed): %w: %s", strings.Join(args, " "), err, bytes.TrimSpace(out))
 	}
 	return nil
 }

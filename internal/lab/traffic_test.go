@@ -80,17 +80,23 @@ func download(t *testing.T, c *http.Client, url string, want []byte) {
 }
 
 func TestLabCarriesPingOnBothAccesses(t *testing.T) {
-	l := up(t, "labtest-ping", lab.Options{IPv6: true})
+	l := up(t, "labtest-ping", lab.Options{IPv6: true, UEAddresses: 2})
 	for a := range steer.Access(steer.NumAccesses) {
 		before := stats(t, l, a)
-		for _, path := range [][2]netip.Addr{{lab.UEAddr[a], lab.DNAddr}, {lab.UEAddr6[a], lab.DNAddr6}} {
-			if n := len(ping(t, l, path[0], path[1], 5, 2*time.Second)); n != 5 {
-				t.Errorf("%d of 5 pings from %v to %v were answered", n, path[0], path[1])
+		for k := range 2 {
+			for _, v6 := range []bool{false, true} {
+				from, to := lab.UEAddress(a, k, v6), lab.DNAddr
+				if v6 {
+					to = lab.DNAddr6
+				}
+				if n := len(ping(t, l, from, to, 5, 2*time.Second)); n != 5 {
+					t.Errorf("%d of 5 pings from %v to %v were answered", n, from, to)
+				}
 			}
 		}
 		after := stats(t, l, a)
-		if up, down := after.Up.Packets-before.Up.Packets, after.Down.Packets-before.Down.Packets; up != 10 || down != 10 {
-			t.Errorf("%v carried %d packets up and %d down, want the 10 echoes each", a, up, down)
+		if up, down := after.Up.Packets-before.Up.Packets, after.Down.Packets-before.Down.Packets; up != 20 || down != 20 {
+			t.Errorf("%v carried %d packets up and %d down, want the 20 echoes each", a, up, down)
 		}
 	}
 }
