@@ -37,7 +37,8 @@ func TestAccessDies(t *testing.T) {
 				f.await("the other access carries on", eventTime, func() bool {
 					return f.carried(d.way)[a.Other()] > dead[a.Other()]+2_000_000
 				})
-				if now := f.carried(d.way); now[a] != dead[a] {
+				const burst = 64 * 1400 // may have been on its way out
+				if now := f.carried(d.way); now[a] > dead[a]+burst {
 					t.Errorf("the dead access carried %d bytes", now[a]-dead[a])
 				}
 				f.link(a, normal)

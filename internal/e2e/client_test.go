@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -10,21 +11,45 @@ import (
 	"github.com/braid-upf/braid/internal/mptcpclient"
 )
 
-// TCP options that a UE may do without. Some loss has SACK and timestamps matter.
-func TestClientWithout(t *testing.T) {
-	for _, tc := range []struct{ name, key, value string }{
-		{"timestamps", "net/ipv4/tcp_timestamps", "0"},
-		{"SACK", "net/ipv4/tcp_sack", "0"},
-		{"window scaling", "net/ipv4/tcp_window_scaling", "0"},
+// TCP options that a UE may do without, and MPTCP's that it may insist on. Some loss
+// has SACK and timestamps matter.
+func TestClientOptions(t *testing.T) {
+	const (
+		timestamps = "net/ipv4/tcp_timestamps=0"
+		sack       = "net/ipv4/tcp_sack=0"
+		scaling    = "net/ipv4/tcp_window_scaling=0"
+		checksum   = "net/mptcp/checksum_enabled=1"
+		noJoinToUE = "net/mptcp/allow_join_initial_addr_port=0" // flag C in MP_CAPABLE
+	)
+	for _, tc := range []struct {
+		name string
+		v6   bool
+		set  []string
+	}{
+		{"no timestamps", false, []string{timestamps}},
+		{"no SACK", false, []string{sack}},
+		{"no window scaling", false, []string{scaling}},
+		{"nothing", false, []string{timestamps, sack, scaling}},
+		{"nothing IPv6", true, []string{timestamps, sack, scaling}},
+		{"checksum", false, []string{checksum}},
+		{"checksum IPv6", true, []string{checksum}},
+		{"checksum, nothing else", false, []string{checksum, timestamps, sack, scaling}},
+		{"no join to the UE", false, []string{noJoinToUE}},
 	} {
 		for _, d := range directions {
 			t.Run(tc.name+"-"+d.name, func(t *testing.T) {
 				f := begin(t)
-				f.sysctl(tc.key, tc.value)
+				if tc.v6 {
+					f.v6()
+				}
+				for _, s := range tc.set {
+					key, value, _ := strings.Cut(s, "=")
+					f.sysctl(lab.UE, key, value)
+				}
 				lossy := lab.Impairment{Rate: 100e6, Delay: 3 * time.Millisecond, Loss: 0.002}
 				f.link(tgpp, lossy)
 				f.link(nonTGPP, lossy)
-				g := f.file(4_000_000)
+				g := f.file(3_000_000)
 				tr := d.start(f, g)
 				d.end(f, tr, g)
 				f.mptcp(tr.Inspect, 2)
@@ -33,17 +58,23 @@ func TestClientWithout(t *testing.T) {
 	}
 }
 
-// A client that wants checksums gets them, or plain TCP (RFC 8684 section 3.1
-// leaves it to us to refuse): in both cases its bytes arrive.
-func TestClientWithChecksums(t *testing.T) {
-	for _, d := range directions {
-		t.Run(d.name, func(t *testing.T) {
+// A server that keeps nothing of a SYN puts what it needs into its SYN/ACK: ISN and
+// timestamp must come back as they were.
+func TestServerSYNCookies(t *testing.T) {
+	for _, timestamps := range []string{"1", "0"} {
+		t.Run("timestamps "+timestamps, func(t *testing.T) {
 			f := begin(t)
-			f.sysctl("net/mptcp/checksum_enabled", "1")
-			g := f.file(4_000_000)
-			tr := d.start(f, g)
-			d.end(f, tr, g)
-			f.mptcp(tr.Inspect, 2)
+			f.sysctl(lab.DN, "net/ipv4/tcp_syncookies", "2") // always
+			f.sysctl(lab.UE, "net/ipv4/tcp_timestamps", timestamps)
+			g := f.file(3_000_000)
+			for _, d := range directions {
+				tr := d.start(f, g)
+				d.end(f, tr, g)
+				f.mptcp(tr.Inspect, 2)
+			}
+			if n := f.mib(lab.DN)["TcpExtSyncookiesRecv"] - f.dn["TcpExtSyncookiesRecv"]; n != 2 {
+				t.Errorf("the server took %d SYN cookies, want 2", n)
+			}
 		})
 	}
 }
@@ -70,7 +101,7 @@ func TestPlainTCP(t *testing.T) {
 
 func TestUDPAndPing(t *testing.T) {
 	f := begin(t)
-	e, err := mptcpclient.ListenUDPEcho(f.in(lab.DN), serverAddr.String()+":7")
+	e, err := mptcpclient.ListenUDPEcho(f.in(lab.DN), f.server.String()+":7")
 	f.check(err)
 	t.Cleanup(e.Close)
 	for a, local := range lab.UEAddr {
@@ -78,10 +109,10 @@ func TestUDPAndPing(t *testing.T) {
 		c.Local = local
 		for _, size := range []int{1, 100, 1372} { // 1372: a packet of the UE's MTU, 1400
 			t.Run(fmt.Sprintf("%v-%d", steer.Access(a), size), func(t *testing.T) {
-				if n, err := c.EchoUDP(serverAddr.String()+":7", 20, size, time.Second); n != 20 || err != nil {
+				if n, err := c.EchoUDP(f.server.String()+":7", 20, size, time.Second); n != 20 || err != nil {
 					t.Errorf("UDP: %d of 20 came back, %v", n, err)
 				}
-				if n, err := c.Ping(serverAddr, 20, size, time.Second); n != 20 || err != nil {
+				if n, err := c.Ping(f.server, 20, size, time.Second); n != 20 || err != nil {
 					t.Errorf("ping: %d of 20 came back, %v", n, err)
 				}
 			})

@@ -85,6 +85,10 @@ func TestServerReset(t *testing.T) {
 			if n, err := io.Copy(io.Discard, c); !errors.Is(err, syscall.ECONNRESET) {
 				t.Errorf("the client got %d bytes and %v, want ECONNRESET", n, err)
 			}
+			f.counted(map[string]uint64{"MPFastcloseTx": 0})
+			if n := f.rose("MPTcpExtMPFastcloseRx"); n == 0 {
+				t.Error("the client was not told by MP_FASTCLOSE")
+			}
 		})
 	}
 }
@@ -112,6 +116,7 @@ func TestClientAbort(t *testing.T) {
 	if err := <-got; !errors.Is(err, syscall.ECONNRESET) {
 		t.Errorf("the server got %v, want ECONNRESET", err)
 	}
+	f.counted(map[string]uint64{"MPFastcloseTx": 2, "MPFastcloseRx": 0}) // on each subflow
 }
 
 // A download that the client gives up half-way.
@@ -136,7 +141,7 @@ func TestClientGivesUp(t *testing.T) {
 
 func TestRefused(t *testing.T) {
 	f := begin(t)
-	c, err := f.client.Dial(f.ctx, net.JoinHostPort(serverAddr.String(), "9")) // nobody listens
+	c, err := f.client.Dial(f.ctx, net.JoinHostPort(f.server.String(), "9")) // nobody listens
 	if !errors.Is(err, syscall.ECONNREFUSED) {
 		t.Errorf("connecting to a closed port gave %v, want ECONNREFUSED", err)
 	}

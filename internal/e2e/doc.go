@@ -9,6 +9,43 @@
 //
 // All tests share one lab and run one after another. After each one its
 // connections must be gone from both kernels, and none of the counters of
-// [mptcpclient.CheckUE] and [mptcpclient.CheckServer] may have moved unless the
-// test says why, or, of [mptcpclient.ServerReneging], an access died.
+// [mptcpclient.CheckUE], [mptcpclient.CheckServer] and the UPF's that tell of a
+// fallback or of garbage may have moved unless the test says why, or, of
+// [mptcpclient.ServerReneging], an access died.
+//
+// # The kernel's own scenarios
+//
+// What the selftests mptcp_join.sh and mptcp_connect.sh of Linux 6.18 try between two
+// of its stacks is tried here with the UPF and a plain TCP server at the far end: the
+// client's half of what they check, by the client's counters, and that all bytes
+// arrive.
+//
+//	subflows: none, one, many, limited        TestSubflows, TestTransfer, TestJoinStays
+//	no reuse of the first subflow's address   TestNoSubflowFromFirstAddress
+//	a subflow fails, times out                TestJoinAfterLoss
+//	link failure                              TestAccessDies, TestAccessReturns, TestFlapping,
+//	                                          TestBothAccessesDie, TestAccessOfManySubflowsDies
+//	signal addresses, with ports              TestAddressesAnnounced
+//	ADD_ADDR timeout                          TestEchoLost
+//	remove, re-add, flush                     TestSubflowsComeAndGo, TestSubflowInUseRemoved, TestFlush
+//	remove ID 0                               TestFirstSubflowRemoved
+//	add while connected                       TestSubflowsComeAndGo, TestFullmesh
+//	backup, MP_PRIO                           TestBackupEndpoint, TestBackupDies, TestBackupAtRunTime,
+//	                                          TestPolicyMovesUplink
+//	backup of the first subflow               TestFirstSubflowBackup
+//	fullmesh, set later                       TestFullmesh, TestFullmeshSet
+//	fastclose of client and server            TestClientAbort, TestClientGivesUp, TestServerReset
+//	checksum, deny join ID 0                  TestClientOptions
+//	without timestamps, SACK, window scaling  TestClientOptions
+//	syncookies                                TestServerSYNCookies
+//	IPv6                                      TestIPv6, and a row of most others
+//	poll, mmap, sendfile both ways            TestWaysToWrite, TestBothWaysAtOnce, TestSmallTransfers
+//	disconnect and connect again              TestReconnect
+//	half close                                TestHalfClose
+//	loss and reordering                       TestBadAccesses, TestNoFallback
+//	simultaneous flows                        TestThroughputUnderLoss, TestManyConnections
+//
+// Left out is what needs MPTCP at the server (bind, laminar and implicit endpoints,
+// limits of the server, transparent proxy) or tests the client alone (userspace path
+// manager, IPv4-mapped addresses, socket options).
 package e2e

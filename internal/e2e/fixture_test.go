@@ -42,13 +42,15 @@ type fixture struct {
 	lab    *lab.Lab
 	ctx    context.Context
 	client mptcpclient.Client
-	allow  []string // UE counters that may move
-	killed bool     // an access was made a black hole
+	server netip.Addr // of the data network
+	allow  []string   // counters of UE or translator that may move
+	killed bool       // an access was made a black hole
+	pmUsed bool       // the UE's path manager is not in its first state
 
 	// At the beginning:
-	ue, dn map[string]uint64 // counters
-	begun  [steer.NumAccesses]lab.Stats
-	stuck  []string // connections that another test has left
+	ue, dn, upf map[string]uint64 // counters
+	begun       [steer.NumAccesses]lab.Stats
+	stuck       []string // connections that another test has left
 }
 
 // begin gives a test the lab in its first state: accesses that lose nothing, the
@@ -60,14 +62,14 @@ func begin(t *testing.T, allow ...string) *fixture {
 		t.Skip(missing)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), transferTime)
-	f := &fixture{T: t, lab: theLab, ctx: ctx, allow: allow}
+	f := &fixture{T: t, lab: theLab, ctx: ctx, server: lab.DNAddr, allow: allow}
 	f.client = mptcpclient.Client{In: f.in(lab.UE)}
 	f.capture()
 	f.link(tgpp, lab.Impairment{Rate: 200e6, Delay: 5 * time.Millisecond})
 	f.link(nonTGPP, lab.Impairment{Rate: 150e6, Delay: 8 * time.Millisecond})
 	f.setPolicy(nil)
 	f.stuck = f.live()
-	f.ue, f.dn = f.mib(lab.UE), f.mib(lab.DN)
+	f.ue, f.dn, f.upf = f.mib(lab.UE), f.mib(lab.DN), f.translator()
 	for a := range steer.Access(steer.NumAccesses) {
 		f.begun[a] = f.stats(a)
 	}
@@ -138,6 +140,56 @@ func (f *fixture) rose(counter string) uint64 {
 	return now - f.ue[counter]
 }
 
+// translator is the UPF's counters.
+func (f *fixture) translator() map[string]uint64 {
+	f.Helper()
+	m, err := f.lab.UPFCounters(f.ctx)
+	f.check(err)
+	return m
+}
+
+// counted fails the test unless counters of the UE have risen by so much since it
+// began. They may do so later than what they count.
+func (f *fixture) counted(want map[string]uint64) {
+	f.Helper()
+	for name, n := range want {
+		f.await(fmt.Sprintf("%s %d", name, n), eventTime, func() bool { return f.rose("MPTcpExt"+name) >= n })
+	}
+	for name, n := range want {
+		if got := f.rose("MPTcpExt" + name); got != n {
+			f.Errorf("%s rose by %d, want %d", name, got, n)
+		}
+	}
+}
+
+// pathManager runs `ip mptcp` in the UE; the end of the test undoes it.
+func (f *fixture) pathManager(args ...string) {
+	f.Helper()
+	f.pmUsed = true
+	f.check(f.lab.PathManager(args...))
+}
+
+// endpoints gives the UE's path manager these endpoints alone; each is the words of
+// `ip mptcp endpoint add`.
+func (f *fixture) endpoints(list ...string) {
+	f.Helper()
+	f.pathManager("endpoint", "flush")
+	for _, e := range list {
+		f.endpoint(e)
+	}
+}
+
+func (f *fixture) endpoint(e string) {
+	f.Helper()
+	f.pathManager(append([]string{"endpoint", "add"}, strings.Fields(e)...)...)
+}
+
+// v6 has the test use IPv6. Of several addresses Linux would not take the first.
+func (f *fixture) v6() {
+	f.server = lab.DNAddr6
+	f.client.Local = lab.UEAddr6[tgpp]
+}
+
 // setPolicy changes the default policy by edit and has the SMF carry it out; nil
 // leaves the default.
 func (f *fixture) setPolicy(edit func(*smf.Session)) {
@@ -169,8 +221,8 @@ func balance(weight uint8) func(*smf.Session) {
 
 // file is one that nginx serves.
 type file struct {
-	path, url, sum string
-	size           int
+	path, name, sum string
+	size            int
 }
 
 // file gives a file of random bytes of a size.
@@ -180,7 +232,7 @@ func (f *fixture) file(size int) *file {
 		return got
 	}
 	name := fmt.Sprintf("%d.bin", size)
-	g := &file{path: filepath.Join(f.lab.WWW(), name), url: serverURL + "/" + name, size: size}
+	g := &file{path: filepath.Join(f.lab.WWW(), name), name: name, size: size}
 	out, err := os.Create(g.path)
 	f.check(err)
 	defer out.Close()
@@ -193,14 +245,14 @@ func (f *fixture) file(size int) *file {
 	return g
 }
 
-var (
-	serverURL  = "http://" + lab.DNAddr.String()
-	serverAddr = lab.DNAddr
-)
+// url is a resource of nginx.
+func (f *fixture) url(path string) string {
+	return "http://" + net.JoinHostPort(f.server.String(), "80") + "/" + path
+}
 
 // get starts a download; its connection is closed at the end of the test.
 func (f *fixture) get(g *file) *mptcpclient.Transfer {
-	t := f.client.Get(f.ctx, g.url)
+	t := f.client.Get(f.ctx, f.url(g.name))
 	f.Cleanup(t.Close)
 	return t
 }
@@ -210,7 +262,7 @@ func (f *fixture) put(g *file, name string) *mptcpclient.Transfer {
 	f.Helper()
 	in, err := os.Open(g.path)
 	f.check(err)
-	t := f.client.Put(f.ctx, serverURL+"/upload/"+name, in, int64(g.size))
+	t := f.client.Put(f.ctx, f.url("upload/"+name), in, int64(g.size))
 	f.Cleanup(t.Close)
 	return t
 }
@@ -221,7 +273,7 @@ func (f *fixture) downloaded(t *mptcpclient.Transfer, g *file) {
 	sum, err := t.Wait()
 	f.check(err)
 	if sum != g.sum || t.Bytes() != int64(g.size) {
-		f.Fatalf("%s: %d bytes with SHA-256 %s arrived, want %d with %s", g.url, t.Bytes(), sum, g.size, g.sum)
+		f.Fatalf("%s: %d bytes with SHA-256 %s arrived, want %d with %s", g.name, t.Bytes(), sum, g.size, g.sum)
 	}
 }
 
@@ -327,12 +379,7 @@ func (f *fixture) awaitSubflows(inspect func() (mptcpclient.Info, error)) {
 // test and gives each to handle, in a goroutine of its own, then closes it.
 func (f *fixture) serve(handle func(*net.TCPConn) error) (addr string) {
 	f.Helper()
-	return f.serveAt(serverAddr, handle)
-}
-
-func (f *fixture) serveAt(at netip.Addr, handle func(*net.TCPConn) error) (addr string) {
-	f.Helper()
-	l, err := mptcpclient.Listen(f.in(lab.DN), netip.AddrPortFrom(at, 0).String())
+	l, err := mptcpclient.Listen(f.in(lab.DN), netip.AddrPortFrom(f.server, 0).String())
 	f.check(err)
 	var wg sync.WaitGroup
 	wg.Go(func() {
@@ -370,8 +417,8 @@ func (f *fixture) dial(addr string) *net.TCPConn {
 	return c
 }
 
-// sysctl sets a sysctl of the UE's namespace until the end of the test.
-func (f *fixture) sysctl(key, value string) {
+// sysctl sets a sysctl of a role's namespace until the end of the test.
+func (f *fixture) sysctl(role, key, value string) {
 	f.Helper()
 	f.sysctlIn(lab.UE, key, value)
 }
@@ -407,18 +454,40 @@ func (f *fixture) settle() {
 	for _, s := range left {
 		f.Errorf("%v after the test there is still a connection: %s", eventTime, s)
 	}
+	if f.pmUsed {
+		f.check(f.lab.ResetPathManager())
+	}
 	ue, dn := f.mib(lab.UE), f.mib(lab.DN)
 	var allowServer []string
 	if f.killed {
 		allowServer = []string{mptcpclient.ServerReneging}
 	}
-	for _, err := range []error{mptcpclient.CheckUE(f.ue, ue, f.allow...), mptcpclient.CheckServer(f.dn, dn, allowServer...)} {
+	allowUE := slices.DeleteFunc(slices.Clone(f.allow), func(name string) bool { return slices.Contains(never, name) })
+	for _, err := range []error{mptcpclient.CheckUE(f.ue, ue, allowUE...), mptcpclient.CheckServer(f.dn, dn, allowServer...)} {
 		if err != nil {
 			f.Error(err)
 		}
 	}
-	if _, err := f.lab.PID("upf"); err != nil {
-		f.Errorf("the UPF: %v", err)
+	f.checkTranslator()
+}
+
+// never are the UPF's counters that only a UE or a server with bad manners moves, or
+// a UE that has given MPTCP up.
+var never = []string{
+	"fallback_syn", "fallback_keys", "fallback_ack", "fallback_late", "join_bad_hmac",
+	"drop_malformed", "drop_checksum", "drop_no_mapping", "drop_bad_ack", "drop_scattered",
+}
+
+func (f *fixture) checkTranslator() {
+	now, err := f.lab.UPFCounters(context.Background()) // the one of the test has ended
+	if err != nil {
+		f.Error(err)
+		return
+	}
+	for _, name := range never {
+		if n := now["proxy_"+name] - f.upf["proxy_"+name]; n != 0 && !slices.Contains(f.allow, name) {
+			f.Errorf("the UPF's %s rose by %d", name, n)
+		}
 	}
 }
 

@@ -2,7 +2,6 @@ package e2e
 
 import (
 	"net"
-	"net/netip"
 	"slices"
 	"testing"
 
@@ -12,9 +11,9 @@ import (
 
 func TestIPv6(t *testing.T) {
 	f := begin(t)
-	f.client.Local = netip.Addr{}
+	f.v6()
 	b := pattern(5_000_000)
-	addr := f.serveAt(lab.DNAddr6, func(c *net.TCPConn) error { return exchange(c, b) })
+	addr := f.serve(func(c *net.TCPConn) error { return exchange(c, b) })
 	c := f.dial(addr)
 	f.awaitSubflows(inspector(c))
 	info, err := mptcpclient.Inspect(c)

@@ -63,6 +63,7 @@ func setUp(m *testing.M) (code int, err error) {
 		UPFBin:        filepath.Join(bin, "upf"),
 		Workers:       2,
 		IPv6:          true,
+		UEAddresses:   ueAddresses,
 		DieWithParent: true,
 		Progress:      os.Stderr,
 	})
@@ -82,6 +83,10 @@ func setUp(m *testing.M) (code int, err error) {
 	}()
 	return m.Run(), nil
 }
+
+// ueAddresses is how many addresses of each IP version the UE has on each access:
+// enough for as many subflows as Linux opens.
+const ueAddresses = 4
 
 // labPrefix and the process ID of the tests are the name of their lab.
 const labPrefix = "e2e"

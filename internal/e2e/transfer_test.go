@@ -40,7 +40,7 @@ func TestSmallTransfers(t *testing.T) {
 	for _, size := range []int{0, 1, 2, 1000, 1347, 1348, 1349, 1400, 2700, 65_536, 200_000} {
 		g := f.file(size)
 		for range 3 {
-			down := f.client.Get(f.ctx, g.url)
+			down := f.client.Get(f.ctx, f.url(g.name))
 			f.downloaded(down, g)
 			f.mptcp(down.Inspect, 1)
 			down.Close()
