@@ -44,7 +44,7 @@ func TestClientOptions(t *testing.T) {
 				}
 				for _, s := range tc.set {
 					key, value, _ := strings.Cut(s, "=")
-					f.sysctl(lab.UE, key, value)
+					f.sysctl(key, value)
 				}
 				lossy := lab.Impairment{Rate: 100e6, Delay: 3 * time.Millisecond, Loss: 0.002}
 				f.link(tgpp, lossy)
@@ -64,8 +64,8 @@ func TestServerSYNCookies(t *testing.T) {
 	for _, timestamps := range []string{"1", "0"} {
 		t.Run("timestamps "+timestamps, func(t *testing.T) {
 			f := begin(t)
-			f.sysctl(lab.DN, "net/ipv4/tcp_syncookies", "2") // always
-			f.sysctl(lab.UE, "net/ipv4/tcp_timestamps", timestamps)
+			f.sysctlIn(lab.DN, "net/ipv4/tcp_syncookies", "2") // always
+			f.sysctl("net/ipv4/tcp_timestamps", timestamps)
 			g := f.file(3_000_000)
 			for _, d := range directions {
 				tr := d.start(f, g)

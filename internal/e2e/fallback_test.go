@@ -17,7 +17,7 @@ import (
 // connection's own socket, the UE's counters and the UPF's.
 func TestNoFallback(t *testing.T) {
 	const connections, atOnce, size = 1000, 50, 20_000
-	f := begin(t)
+	f := begin(t, mpRstTx) // a join that comes through when its connection has just ended
 	bad := lab.Impairment{Delay: 3 * time.Millisecond, Loss: 0.01, Reorder: 0.01}
 	f.link(tgpp, bad)
 	f.link(nonTGPP, bad)

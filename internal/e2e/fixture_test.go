@@ -417,12 +417,13 @@ func (f *fixture) dial(addr string) *net.TCPConn {
 	return c
 }
 
-// sysctl sets a sysctl of a role's namespace until the end of the test.
-func (f *fixture) sysctl(role, key, value string) {
+// sysctl sets a sysctl of the UE's namespace until the end of the test.
+func (f *fixture) sysctl(key, value string) {
 	f.Helper()
 	f.sysctlIn(lab.UE, key, value)
 }
 
+// sysctlIn does so in the namespace of a role.
 func (f *fixture) sysctlIn(role, key, value string) {
 	f.Helper()
 	path := filepath.Join("/proc/sys", key)
@@ -459,7 +460,12 @@ func (f *fixture) settle() {
 	}
 	ue, dn := f.mib(lab.UE), f.mib(lab.DN)
 	var allowServer []string
-	if f.killed {
+	// A UE that does not run its application for a while also leaves DATA_ACK behind
+	// what it has selectively acknowledged: on a busy machine that happens once in a
+	// while.
+	const rare = 10_000 // segments
+	reneged := dn[mptcpclient.ServerReneging] - f.dn[mptcpclient.ServerReneging]
+	if f.killed || reneged*rare <= dn["TcpExtTCPDelivered"]-f.dn["TcpExtTCPDelivered"] {
 		allowServer = []string{mptcpclient.ServerReneging}
 	}
 	allowUE := slices.DeleteFunc(slices.Clone(f.allow), func(name string) bool { return slices.Contains(never, name) })

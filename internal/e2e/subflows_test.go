@@ -345,7 +345,7 @@ func TestAddressesAnnounced(t *testing.T) {
 			f := begin(t)
 			if tc.v6 {
 				f.v6()
-				f.sysctl(lab.UE, "net/ipv4/tcp_timestamps", "0")
+				f.sysctl("net/ipv4/tcp_timestamps", "0")
 			}
 			f.endpoints()
 			want, announced := []string{f.ueAddress(tgpp, 0)}, uint64(0)
@@ -378,7 +378,7 @@ func TestEchoLost(t *testing.T) {
 				if v6 {
 					f.v6()
 				}
-				f.sysctl(lab.UE, "net/mptcp/add_addr_timeout", "1")
+				f.sysctl("net/mptcp/add_addr_timeout", "1")
 				f.endpoints()
 				one := []byte("!")
 				addr := f.serve(func(c *net.TCPConn) error {
