@@ -100,4 +100,7 @@ func (h *harness) check(t *testing.T) {
 		h.segment(b)
 	}
 	h.recycle()
+	if err := h.p.Verify(); err != nil {
+		t.Fatal(err)
+	}
 }

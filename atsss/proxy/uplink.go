@@ -157,7 +157,7 @@ func (p *Proxy) dataAck(c *Conn, o *mptcp.Options, window int64) {
 // data level; the others are needed to SACK them or to fill their hole.
 func (f *Subflow) release() {
 	for r, ok := f.down.First(); ok; r, ok = f.down.First() {
-		x := min(f.acked, r.At+max(0, f.conn.down.acked-r.To))
+		x := min(f.acked, r.End(), r.At+max(0, f.conn.down.acked-r.To))
 		if x <= r.At {
 			return
 		}

@@ -149,4 +149,7 @@ func (t *translator) flush() {
 	}
 	t.out.Reset()
 	t.w.passing = false
+	if err := t.proxy.Verify(); err != nil {
+		t.w.fail("proxy: %v", err)
+	}
 }
