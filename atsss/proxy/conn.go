@@ -123,7 +123,8 @@ type downlink struct {
 	fin       int64 // position of the server's FIN; none
 	sackEdge  int64 // end of the highest position that the server was ever told by SACK
 
-	runs dsm.Runs // position to subflow and SSN
+	runs   dsm.Runs // position to subflow and SSN
+	copies dsm.Runs // in Redundant mode: to the second subflow and its SSN
 
 	window    uint32    // the largest that the UE ever had
 	tsval     uint32    // newest TSval of the server

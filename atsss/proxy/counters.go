@@ -23,6 +23,7 @@ type Counters struct {
 	DownlinkRetrans uint64 // bytes a server sent again
 	UplinkRetrans   uint64 // bytes a UE sent again
 	Remapped        uint64 // bytes given to another subflow than before
+	Copied          uint64 // bytes sent on a second subflow as well (Redundant mode)
 	Filled          uint64 // bytes of filler
 	Solicited       uint64 // one-byte segments that ask for a DATA_ACK
 	PathSilent      uint64 // accesses of a session that stopped answering
@@ -76,6 +77,7 @@ func (c *Counters) Each(f func(name string, v uint64)) {
 	f("downlink_retransmitted_bytes", c.DownlinkRetrans)
 	f("uplink_retransmitted_bytes", c.UplinkRetrans)
 	f("remapped_bytes", c.Remapped)
+	f("copied_bytes", c.Copied)
 	f("filled_bytes", c.Filled)
 	f("solicited", c.Solicited)
 	f("path_silent", c.PathSilent)

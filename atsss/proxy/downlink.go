@@ -137,11 +137,15 @@ func (p *Proxy) downlinkStream(c *Conn, g *segment, d, n int64, fin bool) {
 	}
 }
 
-// piece is the next part of a payload that goes on one subflow in one segment.
+// piece is the next part of a payload that goes on one subflow in one segment, and in
+// Redundant mode on a second one.
 type piece struct {
 	s   *Subflow
 	ssn int64
 	n   int64
+
+	twin    *Subflow // nil = none
+	twinSSN int64
 }
 
 // sendStream sends g.payload, whose first byte is position d, in as many segments as
@@ -156,6 +160,9 @@ func (p *Proxy) sendStream(c *Conn, g *segment, d int64) {
 	}
 	if first.n == int64(len(payload)) {
 		sum := g.paySum
+		if first.twin != nil {
+			p.sendCopy(first, payload, sum, d, flags, tos, ttl)
+		}
 		g.buf.TrimFront(g.in.End - len(payload))
 		g.buf.SetLen(len(payload))
 		p.dataUE(first.s, g.buf, sum, d, first.ssn, flags, tos, ttl)
@@ -169,7 +176,11 @@ func (p *Proxy) sendStream(c *Conn, g *segment, d int64) {
 		if !last {
 			f = 0
 		}
-		p.dataUE(pc.s, buf, packet.Fold(packet.Sum(buf.Bytes())), d, pc.ssn, f, tos, ttl)
+		sum := packet.Fold(packet.Sum(buf.Bytes()))
+		if pc.twin != nil {
+			p.sendCopy(pc, buf.Bytes(), sum, d, f, tos, ttl)
+		}
+		p.dataUE(pc.s, buf, sum, d, pc.ssn, f, tos, ttl)
 		if last {
 			break
 		}
@@ -203,24 +214,38 @@ func (p *Proxy) nextPiece(c *Conn, d, n int64) (pc piece, ok bool) {
 // unless that subflow cannot carry them and another can.
 func (p *Proxy) mappedPiece(c *Conn, r dsm.Run, d, n int64) (pc piece, ok bool) {
 	s := c.subflows[r.Sub]
-	ssn := r.ToOf(d)
-	p.count.DownlinkRetrans += uint64(n)
-	if !c.carries(s) {
-		if t := c.pick(p); t != nil && t != s && c.carries(t) {
+	pc = piece{s: s, ssn: r.ToOf(d), n: min(n, s.maxPayload())}
+	if !c.down.copies.Empty() {
+		pc = c.withCopy(pc, d)
+	}
+	pc, ok = c.again(pc)
+	if !ok {
+		if t := c.pick(p); t != nil && c.carries(t) {
+			p.count.DownlinkRetrans += uint64(pc.n)
 			s.path.untime()
-			return p.remap(c, t, d, n)
+			return p.remap(c, t, d, pc.n)
 		}
-		if !s.live() {
+		if !pc.s.live() {
 			p.count.DropNoSubflow++
 			return pc, false
 		}
 	}
+	if p.plug(pc.s) || pc.twin != nil && p.plug(pc.twin) {
+		return p.nextPiece(c, d, n) // it may have lost its place
+	}
+	p.count.DownlinkRetrans += uint64(pc.n)
+	p.repeat(pc.s, pc.ssn)
+	if pc.twin != nil {
+		p.repeat(pc.twin, pc.twinSSN)
+	}
+	return pc, true
+}
+
+// repeat notes that data go on s again under ssn.
+func (p *Proxy) repeat(s *Subflow, ssn int64) {
 	s.path.untime()
 	s.repeated(ssn, p.now)
-	p.plug(s)
-	pc = piece{s: s, ssn: ssn, n: min(n, s.maxPayload())}
 	p.sending(s)
-	return pc, true
 }
 
 // newPiece maps new data, and the hole before them if there is one, to the subflow
@@ -233,16 +258,26 @@ func (p *Proxy) newPiece(c *Conn, d, n int64) (pc piece, ok bool) {
 	}
 	s = c.extendable(s)
 	n = min(n, s.maxPayload())
-	gap := d - c.down.next
+	at, gap := c.down.next, d-c.down.next
 	if !s.spare(gap + n) {
 		p.count.DropScattered++
 		return pc, false
 	}
-	p.assign(c, s, c.down.next, gap+n)
+	t := c.twin(s, gap+n)
+	if t != nil {
+		n = min(n, t.maxPayload())
+	}
+	p.assign(c, s, at, gap+n)
 	c.down.next = d + n
 	pc = piece{s: s, ssn: s.next - n, n: n}
-	s.path.time(pc.ssn+n, p.now)
+	s.path.time(s.next, p.now)
 	p.sending(s)
+	if t != nil {
+		p.assignCopy(c, t, at, gap+n)
+		pc.twin, pc.twinSSN = t, t.next-n
+		t.path.time(t.next, p.now)
+		p.sending(t)
+	}
 	return pc, true
 }
 
@@ -275,7 +310,7 @@ func (p *Proxy) remap(c *Conn, s *Subflow, d, n int64) (pc piece, ok bool) {
 		return pc, false
 	}
 	p.count.Remapped += uint64(n)
-	c.down.runs.Remove(&p.maps, d, d+n)
+	c.down.forget(&p.maps, d, d+n)
 	p.assign(c, s, d, n)
 	pc = piece{s: s, ssn: s.next - n, n: n}
 	p.sending(s)

@@ -56,9 +56,8 @@ func (p *Proxy) fill(f *Subflow) {
 		}
 		d := r.ToOf(x)
 		n := min(r.End(), end) - x
-		if d >= c.down.acked { // the server will send these
-			x += n
-			continue
+		if d >= c.down.acked { // the server, or another subflow, will bring these first
+			break
 		}
 		n = min(n, f.maxPayload())
 		if i := f.sacked.Search(x); i < f.sacked.Len() {
@@ -95,57 +94,37 @@ func (p *Proxy) sendFiller(f *Subflow, d, ssn, n int64) {
 // ones, which the server will not send again before. Without SACK only time tells.
 func (f *Subflow) inverted(now Time) (to int64, ok bool) {
 	c := f.conn
-	r, ok := c.down.runs.At(c.down.acked)
-	if !ok || r.Sub != f.index {
+	ssn, ok := c.down.on(f.index, c.down.acked)
+	if !ok || f.fillable() {
 		return 0, false
 	}
-	ssn := r.ToOf(c.down.acked)
 	if _, stuck := f.sacked.Containing(ssn); stuck {
 		return f.sacked.Get(0).From, true
 	}
 	return ssn, !c.sackPermitted && ssn > f.acked && now.since(f.path.waiting) > 4*f.path.rto()
 }
 
-// plug frees data, if f is inverted, that wait at the UE behind a hole of f while the server still misses
-// them: lower positions than the hole's own, after data were moved to f. The hole gets
-// bytes under old DSNs, and its own data lose their place, so that they get a new one
-// when the server sends them again.
-func (p *Proxy) plug(f *Subflow) {
+// plug frees data, if f is inverted, that wait at the UE behind a hole of f while the
+// server still misses them: lower positions than the hole's own, after data were moved to
+// f. The hole gets bytes under old DSNs, and its own data lose their place, so that they
+// get a new one when the server sends them again. It reports whether there was such a hole.
+func (p *Proxy) plug(f *Subflow) bool {
 	c, t := f.conn, &f.path
 	to, ok := f.inverted(p.now)
 	if !ok || p.now.since(t.plugged) < t.rto() {
-		return
+		return false
 	}
 	t.plugged = p.now.stamp()
 	for x, left := f.acked, maxFill; x < to && left > 0; left-- {
 		n := min(to-x, f.maxPayload())
 		if r, ok := f.down.At(x); ok {
 			n = min(n, r.End()-x)
-			p.unmap(f, r.ToOf(x), n)
+			c.down.unmap(&p.maps, f.index, r.ToOf(x), r.ToOf(x)+n)
 		}
 		d := c.received() - n
 		f.down.Replace(&p.maps, dsm.Run{At: x, To: d, N: n})
 		p.sendFiller(f, d, x, n)
 		x += n
 	}
-}
-
-// unmap takes positions [d, d+n) from f where they are f's.
-func (p *Proxy) unmap(f *Subflow, d, n int64) {
-	c := f.conn
-	for x := d; x < d+n; {
-		at := c.down.runs.Search(x)
-		if !at.OK() {
-			return
-		}
-		r := at.Run()
-		from, to := max(x, r.At), min(d+n, r.End())
-		if from >= to {
-			return
-		}
-		if r.Sub == f.index {
-			c.down.runs.Remove(&p.maps, from, to)
-		}
-		x = to
-	}
+	return true
 }

@@ -98,6 +98,9 @@ func (c *Conn) holding() (set uint32) {
 	for at := c.down.runs.Search(c.down.acked); at.OK(); at.Next() {
 		set |= 1 << at.Run().Sub
 	}
+	for at := c.down.copies.Search(c.down.acked); at.OK(); at.Next() {
+		set |= 1 << at.Run().Sub
+	}
 	return set
 }
 

@@ -219,6 +219,7 @@ func (p *Proxy) close(c *Conn) {
 // freeMaps forgets the mappings of c, and what was SACKed.
 func (p *Proxy) freeMaps(c *Conn) {
 	c.down.runs.Free(&p.maps)
+	c.down.copies.Free(&p.maps)
 	c.up.sacked.Free(&p.maps)
 	for _, f := range c.subflows {
 		f.freeMaps()

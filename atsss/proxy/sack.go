@@ -38,15 +38,22 @@ func (p *Proxy) ackable(c *Conn) int64 {
 	if a >= c.down.sackEdge {
 		return a
 	}
-	r, ok := c.down.runs.At(a)
+	if p.waits(c, &c.down.runs, a) || p.waits(c, &c.down.copies, a) {
+		return c.down.ackSent
+	}
+	return a
+}
+
+// waits says whether the UE holds position d on the subflow that runs has it on, and is
+// to get on with it there.
+func (p *Proxy) waits(c *Conn, runs *dsm.Runs, d int64) bool {
+	r, ok := runs.At(d)
 	if !ok {
-		return a
+		return false
 	}
-	s, ssn := c.subflows[r.Sub], r.ToOf(a)
-	if _, sacked := s.sacked.Containing(ssn); !sacked && ssn >= s.acked || p.gone(s) {
-		return a
-	}
-	return c.down.ackSent
+	s, ssn := c.subflows[r.Sub], r.ToOf(d)
+	_, sacked := s.sacked.Containing(ssn)
+	return (sacked || ssn < s.acked) && !p.gone(s)
 }
 
 // addBlock adds r to p.blocks unless it is there or n blocks are.

@@ -168,10 +168,10 @@ func (p *Proxy) checkPath(s *Subflow) {
 		p.count.PathSilent++
 		p.suspend(s)
 	}
-	if s.acked < s.next && p.fillable(s) && p.now.since(t.waiting) > 2*rto {
+	if s.acked < s.next && s.fillable() && p.now.since(t.waiting) > 2*rto {
 		p.suspend(s)
 	}
-	if t.recovering {
+	if t.recovering || s.sacked.Len() > 0 {
 		p.fill(s)
 	}
 	p.plug(s)
@@ -186,7 +186,7 @@ func (p *Proxy) suspend(s *Subflow) {
 }
 
 // fillable says whether the first hole of s is of data that the UE has acknowledged.
-func (p *Proxy) fillable(s *Subflow) bool {
+func (s *Subflow) fillable() bool {
 	r, ok := s.down.At(s.acked)
 	return ok && r.ToOf(s.acked) < s.conn.down.acked
 }

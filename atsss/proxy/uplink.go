@@ -39,6 +39,7 @@ func (p *Proxy) uplinkData(f *Subflow, g *segment) {
 		return
 	}
 	f.noteTS(g, p.now)
+	before := f.acked
 	news := p.uplinkAck(f, g)
 	if o.Present&^mptcp.DSS != 0 && p.uplinkControl(f, g) {
 		return
@@ -56,7 +57,7 @@ func (p *Proxy) uplinkData(f *Subflow, g *segment) {
 		used = p.uplinkDataFIN(f, g, used) || used
 	}
 	if !used {
-		p.uplinkPureAck(f, g, news)
+		p.uplinkPureAck(f, g, news, f.acked > before)
 	}
 	if g.flags&packet.FIN != 0 {
 		p.uplinkFIN(f, ssn+int64(len(g.payload)))
@@ -145,6 +146,9 @@ func (p *Proxy) dataAck(c *Conn, o *mptcp.Options, window int64) {
 	if d > c.down.acked {
 		c.down.acked = d
 		c.down.runs.ReleaseTo(&p.maps, d)
+		if !c.down.copies.Empty() {
+			c.down.copies.ReleaseTo(&p.maps, d)
+		}
 		if c.down.runs.Empty() { // the other subflows may be acknowledged no more
 			for _, s := range c.subflows {
 				s.release()
@@ -360,10 +364,13 @@ func (c *Conn) covered(r dsm.Run, at int64) int64 {
 	return at + u - r.ToOf(at)
 }
 
-// uplinkPureAck forwards what g acknowledges, if the server is to hear of it.
-func (p *Proxy) uplinkPureAck(f *Subflow, g *segment, news bool) {
+// uplinkPureAck forwards what g acknowledges, if the server is to hear of it: also what is
+// a duplicate to it, where only that tells of a loss. moved says that g acknowledges more
+// of f than before: then that it is no news is because the UE has the data from elsewhere.
+func (p *Proxy) uplinkPureAck(f *Subflow, g *segment, news, moved bool) {
 	c := f.conn
-	duplicate := !news && !c.sackPermitted && f.acked < f.next && len(g.payload) == 0 && g.opt.mp.Present&^mptcp.DSS == 0
+	duplicate := !news && !c.sackPermitted && f.acked < f.next && !(moved && !f.lagging()) && !f.fillable() &&
+		len(g.payload) == 0 && g.opt.mp.Present&^mptcp.DSS == 0
 	if t := &f.path; duplicate && t.provoked > 0 {
 		t.provoked--
 		duplicate = false

@@ -6,8 +6,8 @@
 // TS 29.244 §5.20), an access's availability comes from whoever observes it, and
 // the answer is an [Access].
 //
-// Left out: Smallest Delay, Priority-based and Redundant, the thresholds and the
-// steering mode indicator.
+// Left out: Smallest Delay and Priority-based, the thresholds and the steering mode
+// indicator.
 package steer
 
 // Access is one of the two accesses of a multi-access PDU session
@@ -48,6 +48,7 @@ type Mode uint8
 const (
 	ActiveStandby Mode = 0
 	LoadBalancing Mode = 2
+	Redundant     Mode = 4 // Release 18; needs [MPTCP], whose receiver drops what comes twice
 )
 
 // Priority is the priority of an access in a MAR (TS 29.244 §8.2.127).
@@ -58,6 +59,12 @@ const (
 	Active    Priority = 0
 	Standby   Priority = 1
 	NoStandby Priority = 2
+)
+
+// Priorities for Redundant (Release 18).
+const (
+	Primary   Priority = 5
+	Secondary Priority = 6
 )
 
 // Set is a set of accesses, bit 1<<Access.
@@ -84,11 +91,12 @@ type Policy struct {
 	Functionality Functionality
 	Mode          Mode
 	Weight        [NumAccesses]uint8    // percent, LoadBalancing; sums to 100
-	Priority      [NumAccesses]Priority // ActiveStandby
+	Priority      [NumAccesses]Priority // ActiveStandby, Redundant
 	Usable        Set                   // accesses whose FAR is there and forwards
 }
 
-// Choose names the access for new data of a connection or packet flow.
+// Choose names the access for new data of a connection or packet flow; in Redundant
+// mode the first of two, the primary access if there is one: copies go on the other.
 //
 // available holds the accesses that the flow can use now (it has a subflow there,
 // the access answers); accesses outside p.Usable are never chosen. point, in
@@ -100,6 +108,11 @@ func (p *Policy) Choose(available Set, point uint32) (a Access, ok bool) {
 	case LoadBalancing:
 		a = Access3GPP
 		if point >= uint32(p.Weight[Access3GPP])*Points/100 {
+			a = AccessNon3GPP
+		}
+	case Redundant:
+		a = Access3GPP
+		if p.Priority[AccessNon3GPP] == Primary {
 			a = AccessNon3GPP
 		}
 	default:

@@ -81,6 +81,25 @@ func TestLoadBalancing(t *testing.T) {
 	}
 }
 
+// TestRedundant: the first access of two, and what is left.
+func TestRedundant(t *testing.T) {
+	const a3, an = "3gpp", "non-3gpp"
+	for _, tc := range []struct {
+		name     string
+		gpp, non Priority
+		want     only
+	}{
+		{"no primary access", NoStandby, NoStandby, only{"-", a3, an, a3}},
+		{"3GPP primary", Primary, Secondary, only{"-", a3, an, a3}},
+		{"non-3GPP primary", Secondary, Primary, only{"-", a3, an, an}},
+	} {
+		p := Policy{Functionality: MPTCP, Mode: Redundant, Priority: [NumAccesses]Priority{tc.gpp, tc.non}}
+		for _, point := range []uint32{0, Points / 2, Points - 1} { // of no concern here
+			checkSets(t, tc.name, p, point, tc.want)
+		}
+	}
+}
+
 // TestLoadBalancingKnowsNoPriority: No-Standby is Active-Standby's; a weight of 0
 // still takes what the other access cannot.
 func TestLoadBalancingKnowsNoPriority(t *testing.T) {

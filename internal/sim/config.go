@@ -63,9 +63,12 @@ type Event struct {
 	do   func(*world)
 }
 
+// policyEvent is what setPolicy is called in the trace.
+const policyEvent = "policy"
+
 // setPolicy is the event of a PFCP modification.
 func setPolicy(at time.Duration, p steer.Policy) Event {
-	return Event{at, "policy", func(w *world) {
+	return Event{at, policyEvent, func(w *world) {
 		w.policy = &p
 		w.middle.rules()
 	}}
@@ -125,6 +128,11 @@ func loadBalancing(percent3GPP uint8) steer.Policy {
 		Functionality: steer.MPTCP, Mode: steer.LoadBalancing, Usable: bothUsable,
 		Weight: [2]uint8{percent3GPP, 100 - percent3GPP},
 	}
+}
+
+// redundant sends everything over both accesses.
+func redundant() steer.Policy {
+	return steer.Policy{Functionality: steer.MPTCP, Mode: steer.Redundant, Usable: bothUsable}
 }
 
 // onClient is an event at the client of connection i, if it still is open.

@@ -49,6 +49,25 @@ func baseFromSeed(seed uint64) Config {
 	return cfg
 }
 
+// RedundantFromSeed draws the scenario of FromSeed with Redundant in the place of some of
+// its steering policies, or of all.
+func RedundantFromSeed(seed uint64) Config {
+	cfg, g := FromSeed(seed), generator{rand.New(rand.NewPCG(seed, 0x2edd))}
+	p := 0.5
+	if g.chance(0.3) {
+		p = 1
+	}
+	if g.chance(p) {
+		cfg.Policy = redundant()
+	}
+	for i, e := range cfg.Events {
+		if e.What == policyEvent && g.chance(p) {
+			cfg.Events[i] = setPolicy(e.At, redundant())
+		}
+	}
+	return cfg
+}
+
 type generator struct{ *rand.Rand }
 
 func (g generator) chance(p float64) bool { return g.Float64() < p }

@@ -2,7 +2,6 @@ package sim
 
 import (
 	"flag"
-	"fmt"
 	"runtime"
 	"testing"
 )
@@ -11,7 +10,7 @@ var (
 	seeds = flag.Uint64("seeds", 500, "number of seeds TestSeeds runs")
 	first = flag.Uint64("first", 1, "first seed")
 	seed  = flag.Uint64("seed", 0, "run this seed alone, and print its last packets")
-	base  = flag.Bool("base", false, "with -seed: without what extend adds")
+	base  = flag.Bool("base", false, "without what extend adds")
 )
 
 // TestEndpoints runs the models of client and server against each other, without
@@ -32,34 +31,53 @@ func TestEndpoints(t *testing.T) {
 
 // TestSeeds runs scenarios drawn from seeds through the proxy.
 func TestSeeds(t *testing.T) {
-	if *seed != 0 {
-		cfg := FromSeed(*seed)
-		if *base {
-			cfg = baseFromSeed(*seed)
+	if *base {
+		runSeeds(t, baseSeeds, *seeds)
+		return
+	}
+	runSeeds(t, AnySeeds, *seeds)
+	if *seed == 0 {
+		runFailed(t, baseSeeds, onceFailed)
+	}
+}
+
+// TestRedundantSeeds does so with the steering mode Redundant among the policies.
+func TestRedundantSeeds(t *testing.T) {
+	runSeeds(t, RedundantSeeds, *seeds/3)
+	if *seed == 0 {
+		runFailed(t, RedundantSeeds, redundantOnceFailed)
+	}
+}
+
+// runFailed runs seeds that once failed.
+func runFailed(t *testing.T, s Seeds, failed []uint64) {
+	for _, seed := range failed {
+		if r := Run(s.draw(seed)); r.Failure != "" {
+			t.Error(Failure{s, seed, r})
 		}
-		r := Run(cfg)
-		t.Logf("%+v", cfg)
+	}
+}
+
+// runSeeds runs n seeds from the first on, or the one seed that was asked for.
+func runSeeds(t *testing.T, s Seeds, n uint64) {
+	if *seed != 0 {
+		r := Run(s.draw(*seed))
+		t.Logf("%+v", s.draw(*seed))
 		if r.Failure != "" {
-			t.Fatal(report(r, fmt.Sprintf("-seed %d -base=%v", *seed, *base)))
+			t.Fatal(Failure{s, *seed, r})
 		}
 		t.Logf("%v, %d packets, %v %+v", r.Done, r.Packets, r.Counters, r.Watches)
 		return
 	}
-	n := *seeds
 	if testing.Short() {
 		n = min(n, 100)
 	}
 	ended := func(seed uint64, r Result) {
 		if r.Failure != "" {
-			t.Error(Failure{seed, r})
+			t.Error(Failure{s, seed, r})
 		}
 	}
-	Soak(t.Context(), *first, n, runtime.GOMAXPROCS(0), ended)
-	for _, seed := range onceFailed {
-		if r := Run(baseFromSeed(seed)); r.Failure != "" {
-			t.Error(report(r, fmt.Sprintf("-seed %d -base", seed)))
-		}
-	}
+	s.Soak(t.Context(), *first, n, runtime.GOMAXPROCS(0), ended)
 }
 
 // onceFailed are seeds of the base scenarios that found errors. Of the proxy: data stuck behind a hole whose
@@ -77,5 +95,8 @@ var onceFailed = []uint64{
 	60885, 101838, 112438, 200152, 304846, 1002409, 1003649, 1005049, 1007204,
 	72415, 1002628,
 }
+
+// redundantOnceFailed is onceFailed of TestRedundantSeeds.
+var redundantOnceFailed []uint64
 
 func init() { flag.IntVar(&traceLen, "packets", traceLen, "packets printed before a failure") }

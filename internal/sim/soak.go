@@ -6,22 +6,36 @@ import (
 	"sync"
 )
 
+// Seeds is a way to draw a scenario from a seed, and the test that runs it.
+type Seeds struct {
+	draw func(seed uint64) Config
+	test string
+}
+
+// The ways to draw a scenario. The first two differ in the steering policies alone.
+var (
+	AnySeeds       = Seeds{FromSeed, "TestSeeds"}
+	RedundantSeeds = Seeds{RedundantFromSeed, "TestRedundantSeeds"} // Redundant among the policies
+
+	baseSeeds = Seeds{baseFromSeed, "TestSeeds -base"} // without what extend adds
+)
+
 // Failure is a seed whose run broke an invariant.
 type Failure struct {
+	Of   Seeds
 	Seed uint64
 	Result
 }
 
 // String tells what went wrong, shows the last packets, and how to run it again.
-func (f Failure) String() string { return report(f.Result, fmt.Sprintf("-seed %d", f.Seed)) }
-
-func report(r Result, replay string) string {
-	return fmt.Sprintf("%s: %s\n%sreplay: go test ./internal/sim -run TestSeeds %s -packets 200 -v", replay, r.Failure, r.Trace, replay)
+func (f Failure) String() string {
+	replay := fmt.Sprintf("-seed %d", f.Seed)
+	return fmt.Sprintf("%s: %s\n%sreplay: go test ./internal/sim -run %s %s -packets 200 -v", replay, f.Result.Failure, f.Trace, f.Of.test, replay)
 }
 
 // Soak runs the scenarios of n seeds from first on with so many workers, until ctx is
 // done. Each run is told to ended, one at a time, in any order.
-func Soak(ctx context.Context, first, n uint64, workers int, ended func(seed uint64, r Result)) {
+func (s Seeds) Soak(ctx context.Context, first, n uint64, workers int, ended func(seed uint64, r Result)) {
 	var (
 		mu   sync.Mutex
 		next = first
@@ -41,7 +55,7 @@ func Soak(ctx context.Context, first, n uint64, workers int, ended func(seed uin
 				if !ok {
 					return
 				}
-				r := Run(FromSeed(seed))
+				r := Run(s.draw(seed))
 				mu.Lock()
 				ended(seed, r)
 				mu.Unlock()

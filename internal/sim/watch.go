@@ -55,7 +55,7 @@ type watch struct {
 // watchStats counts what is allowed but worth a look.
 type watchStats struct {
 	Fillers  int                      // segments
-	Remapped int                      // bytes that got another subflow
+	Remapped int                      // bytes that got another subflow, in Redundant mode a second one
 	Solicits int                      // old bytes sent again under their own mapping
 	Up, Down [steer.NumAccesses]int64 // payload bytes on each access
 }

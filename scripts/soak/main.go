@@ -24,6 +24,7 @@ func main() {
 	seeds := flag.Uint64("seeds", 1<<63, "at most so many seeds")
 	first := flag.Uint64("first", uint64(time.Now().Unix())<<20, "first seed; else new ones each second")
 	workers := flag.Int("workers", runtime.GOMAXPROCS(0), "seeds run at a time")
+	redundant := flag.Bool("redundant", false, "seeds with the steering mode Redundant among their policies")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
@@ -33,9 +34,12 @@ func main() {
 		defer cancel()
 	}
 	fmt.Printf("seeds from %d on, %d at a time\n", *first, *workers)
-	t := tally{begin: time.Now()}
+	t := tally{of: sim.AnySeeds, begin: time.Now()}
+	if *redundant {
+		t.of = sim.RedundantSeeds
+	}
 	t.shown = t.begin
-	sim.Soak(ctx, *first, *seeds, *workers, t.ended)
+	t.of.Soak(ctx, *first, *seeds, *workers, t.ended)
 	t.show()
 	if len(t.failed) > 0 {
 		fmt.Println("failed seeds:", t.failed)
@@ -45,6 +49,7 @@ func main() {
 
 // tally counts the runs.
 type tally struct {
+	of            sim.Seeds
 	begin, shown  time.Time
 	done, packets int
 	failed        []uint64
@@ -55,7 +60,7 @@ func (t *tally) ended(seed uint64, r sim.Result) {
 	t.packets += r.Packets
 	if r.Failure != "" {
 		t.failed = append(t.failed, seed)
-		fmt.Println(sim.Failure{Seed: seed, Result: r})
+		fmt.Println(sim.Failure{Of: t.of, Seed: seed, Result: r})
 	}
 	if time.Since(t.shown) >= progressEvery {
 		t.show()
