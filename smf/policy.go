@@ -53,15 +53,18 @@ type Access struct {
 	Peer     netip.Addr     // GTP-U address of the gNB or N3IWF
 	TEID     uint32         // the peer's TEID for the downlink, non-zero
 	Weight   uint8          // percent, for Load-Balancing; both accesses sum to 100
-	Priority steer.Priority // for Active-Standby
+	Priority steer.Priority // for Active-Standby; for Redundant, where all but primary is secondary
 	Down     bool           // the access's FAR drops instead of forwarding
 }
 
 // Names that a policy file uses for the values of package steer, by value.
 var (
 	functionalityNames = map[steer.Functionality]string{steer.MPTCP: "mptcp", steer.ATSSSLL: "atsss-ll"}
-	modeNames          = map[steer.Mode]string{steer.ActiveStandby: "active-standby", steer.LoadBalancing: "load-balancing"}
-	priorityNames      = map[steer.Priority]string{steer.Active: "active", steer.Standby: "standby", steer.NoStandby: "no-standby"}
+	modeNames          = map[steer.Mode]string{steer.ActiveStandby: "active-standby", steer.LoadBalancing: "load-balancing", steer.Redundant: "redundant"}
+	priorityNames      = map[steer.Priority]string{
+		steer.Active: "active", steer.Standby: "standby", steer.NoStandby: "no-standby",
+		steer.Primary: "primary", steer.Secondary: "secondary",
+	}
 )
 
 // accessList is every access in rising order.

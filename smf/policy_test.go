@@ -88,9 +88,10 @@ func TestLoadPolicyRefuses(t *testing.T) {
 		{"negative QFI", "qfi: 9", "qfi: -1", `8: sessions[0].qfi: "-1": allowed are numbers from 1 to 63`},
 		{"TEID", "teid: 513", "teid: 0", `12: sessions[0].accesses.non-3gpp.teid: "0": allowed are numbers from 1 to 4294967295`},
 		{"TEID too large", "teid: 513", "teid: 0x100000000", `12: sessions[0].accesses.non-3gpp.teid: "0x100000000": allowed are numbers from 1 to 4294967295`},
-		{"mode", "active-standby", "redundant", `9: sessions[0].steering.mode: "redundant": allowed are active-standby, load-balancing`},
+		{"mode", "active-standby", "smallest-delay", `9: sessions[0].steering.mode: "smallest-delay": allowed are active-standby, load-balancing, redundant`},
+		{"redundant without MPTCP", "mptcp, mode: active-standby", "atsss-ll, mode: redundant", `9: sessions[0].steering.mode: redundant is allowed with the functionality mptcp`},
 		{"functionality", "mptcp", "quic", `9: sessions[0].steering.functionality: "quic": allowed are atsss-ll, mptcp`},
-		{"priority", "no-standby", "high", `12: sessions[0].accesses.non-3gpp.priority: "high": allowed are active, no-standby, standby`},
+		{"priority", "no-standby", "high", `12: sessions[0].accesses.non-3gpp.priority: "high": allowed are active, no-standby, primary, secondary, standby`},
 		{"two active", "no-standby", "active", `10: sessions[0].accesses: 2 accesses have the priority active: active-standby allows exactly one`},
 		{"weights", "active-standby", "load-balancing", `10: sessions[0].accesses: the weights sum to 30: load-balancing allows a sum of 100`},
 		{"boolean", "down: true", "down: yes", `12: sessions[0].accesses.non-3gpp.down: "yes": allowed are true, false`},
@@ -221,8 +222,14 @@ func randomSession(t *rapid.T) Session {
 		UE:  []netip.Addr{netip.MustParseAddr("10.60.0.1"), netip.MustParseAddr("10.60.0.2")}[:rapid.IntRange(1, 2).Draw(t, "ues")],
 		Steering: Steering{
 			Functionality: rapid.SampledFrom([]steer.Functionality{steer.ATSSSLL, steer.MPTCP}).Draw(t, "functionality"),
-			Mode:          rapid.SampledFrom([]steer.Mode{steer.ActiveStandby, steer.LoadBalancing}).Draw(t, "mode"),
+			Mode:          rapid.SampledFrom([]steer.Mode{steer.ActiveStandby, steer.LoadBalancing, steer.Redundant}).Draw(t, "mode"),
 		},
+	}
+	first, others := steer.Active, []steer.Priority{steer.Standby, steer.NoStandby}
+	if s.Steering.Mode == steer.Redundant {
+		s.Steering.Functionality = steer.MPTCP
+		first = rapid.SampledFrom([]steer.Priority{steer.Active, steer.Primary}).Draw(t, "first")
+		others = append(others, steer.Secondary)
 	}
 	weight := rapid.Uint8Range(0, 100).Draw(t, "weight")
 	active := rapid.SampledFrom(accessList[:]).Draw(t, "active")
@@ -231,11 +238,11 @@ func randomSession(t *rapid.T) Session {
 			Peer:     netip.AddrFrom4([4]byte{10, 100, byte(a), rapid.Byte().Draw(t, "peer")}),
 			TEID:     rapid.Uint32Range(1, 3).Draw(t, "teid"),
 			Weight:   weight,
-			Priority: steer.Active,
+			Priority: first,
 			Down:     rapid.Bool().Draw(t, "down"),
 		}
 		if a != active {
-			acc.Weight, acc.Priority = 100-weight, rapid.SampledFrom([]steer.Priority{steer.Standby, steer.NoStandby}).Draw(t, "priority")
+			acc.Weight, acc.Priority = 100-weight, rapid.SampledFrom(others).Draw(t, "priority")
 		}
 		s.Accesses[a] = acc
 	}

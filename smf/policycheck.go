@@ -79,11 +79,14 @@ func (s *Session) validate(path string) *PolicyError {
 	if _, ok := modeNames[s.Steering.Mode]; !ok {
 		return wrong(path+".steering.mode", "%d: allowed are %s", s.Steering.Mode, listNames(modeNames))
 	}
+	if s.Steering.Mode == steer.Redundant && s.Steering.Functionality != steer.MPTCP {
+		return wrong(path+".steering.mode", "redundant is allowed with the functionality mptcp")
+	}
 	return s.validateAccesses(path + ".accesses")
 }
 
 func (s *Session) validateAccesses(path string) *PolicyError {
-	count, weights, active := 0, 0, 0
+	count, weights, active, primary := 0, 0, 0, 0
 	for _, a := range accessList {
 		acc, key := s.Accesses[a], path+"."+a.String()
 		if acc == nil {
@@ -94,8 +97,12 @@ func (s *Session) validateAccesses(path string) *PolicyError {
 		}
 		count++
 		weights += int(acc.Weight)
-		if acc.Priority == steer.Active {
+		switch acc.Priority {
+		case steer.Active:
 			active++
+		case steer.Primary:
+			primary++
+		case steer.Standby, steer.NoStandby, steer.Secondary:
 		}
 	}
 	switch {
@@ -105,6 +112,8 @@ func (s *Session) validateAccesses(path string) *PolicyError {
 		return wrong(path, "the weights sum to %d: load-balancing allows a sum of 100", weights)
 	case s.Steering.Mode == steer.ActiveStandby && active != 1:
 		return wrong(path, "%d accesses have the priority active: active-standby allows exactly one", active)
+	case s.Steering.Mode == steer.Redundant && primary > 1:
+		return wrong(path, "%d accesses have the priority primary: redundant allows one", primary)
 	}
 	return nil
 }

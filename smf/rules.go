@@ -169,7 +169,24 @@ func share(acc *Access, mode steer.Mode) *ie.IE {
 	if mode == steer.LoadBalancing {
 		return ie.NewWeight(acc.Weight)
 	}
-	return ie.NewPriority(uint8(acc.Priority))
+	return ie.NewPriority(uint8(rank(acc, mode)))
+}
+
+// rank is acc's priority under a mode other than Load-Balancing: under Redundant an access
+// is primary or secondary.
+func rank(acc *Access, mode steer.Mode) steer.Priority {
+	if mode == steer.Redundant && acc.Priority != steer.Primary {
+		return steer.Secondary
+	}
+	return acc.Priority
+}
+
+// sameShare says whether two accesses rank the same under a mode.
+func sameShare(h, w *Access, mode steer.Mode) bool {
+	if mode == steer.LoadBalancing {
+		return h.Weight == w.Weight
+	}
+	return rank(h, mode) == rank(w, mode)
 }
 
 // mustReplace says whether a session has to be deleted and established again to
@@ -262,7 +279,7 @@ func updateMAR(have, want *Session, id uint16) *ie.IE {
 		case w == nil:
 		case h == nil:
 			ies = append(ies, createAFAI(a, w, mode))
-		case modeChanged || mode == steer.LoadBalancing && h.Weight != w.Weight || mode != steer.LoadBalancing && h.Priority != w.Priority:
+		case modeChanged || !sameShare(h, w, mode):
 			ies = append(ies, updateAFAI(a, w, mode))
 		}
 	}

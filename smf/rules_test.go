@@ -169,6 +169,24 @@ func TestModificationRules(t *testing.T) {
   Update Non-3GPP Access Forwarding Action Information
     Weight 1e
 `},
+		{"redundant", func(s *Session) { s.Steering.Mode = steer.Redundant }, `Update MAR
+  MAR ID 0001
+  Steering Mode 04
+  Update 3GPP Access Forwarding Action Information
+    Priority 06
+  Update Non-3GPP Access Forwarding Action Information
+    Priority 06
+`},
+		{"redundant with a primary access", func(s *Session) {
+			s.Steering.Mode, s.Accesses[0].Priority, s.Accesses[1].Priority = steer.Redundant, steer.Secondary, steer.Primary
+		}, `Update MAR
+  MAR ID 0001
+  Steering Mode 04
+  Update 3GPP Access Forwarding Action Information
+    Priority 06
+  Update Non-3GPP Access Forwarding Action Information
+    Priority 05
+`},
 		{"functionality", func(s *Session) { s.Steering.Functionality = steer.ATSSSLL }, `Update MAR
   MAR ID 0001
   Steering Functionality 00

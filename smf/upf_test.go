@@ -93,6 +93,9 @@ dnnList: [{dnn: internet, cidr: 10.60.0.0/16}]
 		{"non-3gpp comes back", func() {
 			s.Accesses[1] = &Access{Peer: netip.MustParseAddr("10.100.2.9"), TEID: 7, Priority: steer.Standby}
 		}},
+		{"redundant", func() { s.Steering.Mode = steer.Redundant }},
+		{"a primary access", func() { s.Accesses[0].Priority, s.Accesses[1].Priority = steer.Secondary, steer.Primary }},
+		{"none", func() { s.Accesses[0].Priority, s.Accesses[1].Priority = steer.Active, steer.Standby }},
 		{"active-standby", func() { s.Steering.Mode = steer.ActiveStandby }},
 		{"other addresses", func() { s.UE = []netip.Addr{netip.MustParseAddr("10.60.0.7")} }},
 	} {
@@ -155,6 +158,8 @@ func checkAccess(t *testing.T, what string, m *dataplane.MAR, a steer.Access, wa
 	case want.Steering.Mode == steer.LoadBalancing && m.Policy.Weight[a] != acc.Weight:
 		t.Errorf("%s: weight %d, want %d", what, m.Policy.Weight[a], acc.Weight)
 	case want.Steering.Mode == steer.ActiveStandby && m.Policy.Priority[a] != acc.Priority:
+		t.Errorf("%s: priority %d, want %d", what, m.Policy.Priority[a], acc.Priority)
+	case want.Steering.Mode == steer.Redundant && (m.Policy.Priority[a] == steer.Primary) != (acc.Priority == steer.Primary):
 		t.Errorf("%s: priority %d, want %d", what, m.Policy.Priority[a], acc.Priority)
 	}
 }

@@ -232,8 +232,13 @@ func (c *compiler) compileMAR(m *pfcp.MAR) (*dataplane.MAR, *pfcp.Error) {
 		err = priorities(m, &mar.Policy)
 	case steer.LoadBalancing:
 		err = weights(m, &mar.Policy)
+	case steer.Redundant:
+		if mar.Policy.Functionality != steer.MPTCP {
+			return fail(ie.SteeringMode, "Redundant needs MPTCP: without it nothing drops what comes twice")
+		}
+		err = ranks(m, &mar.Policy)
 	default:
-		return fail(ie.SteeringMode, "steering mode %d, known are Active-Standby (0) and Load-Balancing (2)", mar.Policy.Mode)
+		return fail(ie.SteeringMode, "steering mode %d, known are Active-Standby (0), Load-Balancing (2) and Redundant (4)", mar.Policy.Mode)
 	}
 	return mar, err
 }
@@ -259,6 +264,30 @@ func priorities(m *pfcp.MAR, p *steer.Policy) *pfcp.Error {
 	}
 	if active != 1 {
 		return ruleError(pfcp.RuleMAR, uint32(m.ID), ie.Priority, fmt.Sprintf("Active-Standby with %d active accesses, needs one", active))
+	}
+	return nil
+}
+
+// ranks takes the priorities of Redundant: there may be a primary access, and then the
+// other is secondary. Left over priorities of another mode mean nothing.
+func ranks(m *pfcp.MAR, p *steer.Policy) *pfcp.Error {
+	primary := 0
+	for i, a := range m.Access {
+		if a == nil || a.Priority == nil {
+			continue
+		}
+		switch r := steer.Priority(*a.Priority); {
+		case r == steer.Primary:
+			primary++
+			p.Priority[i] = r
+		case r == steer.Secondary:
+			p.Priority[i] = r
+		case r > steer.Secondary:
+			return ruleError(pfcp.RuleMAR, uint32(m.ID), ie.Priority, fmt.Sprintf("priority %d, Redundant knows 5 and 6", r))
+		}
+	}
+	if primary > 1 {
+		return ruleError(pfcp.RuleMAR, uint32(m.ID), ie.Priority, "Redundant with two primary accesses, may have one")
 	}
 	return nil
 }

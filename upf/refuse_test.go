@@ -81,6 +81,11 @@ var refusedRules = []struct {
 	{"Load-Balancing wraps to 100", func(r *rulesSpec) {
 		r.mars[0].Mode, r.mars[0].Access[0].Weight, r.mars[0].Access[1].Weight = p(uint8(2)), p(uint8(178)), p(uint8(178))
 	}, refusal{failure, ie.Weight, "050001"}},
+	{"Redundant under ATSSS-LL", func(r *rulesSpec) { r.mars[0].Mode, r.mars[0].Functionality = p(uint8(4)), p(uint8(0)) }, refusal{failure, ie.SteeringMode, "050001"}},
+	{"Redundant with priority 7", func(r *rulesSpec) { r.mars[0].Mode, r.mars[0].Access[0].Priority = p(uint8(4)), p(uint8(7)) }, refusal{failure, ie.Priority, "050001"}},
+	{"two primary accesses", func(r *rulesSpec) {
+		r.mars[0].Mode, r.mars[0].Access[0].Priority, r.mars[0].Access[1].Priority = p(uint8(4)), p(uint8(5)), p(uint8(5))
+	}, refusal{failure, ie.Priority, "050001"}},
 	{"Load-Balancing of one access", func(r *rulesSpec) { r.mars[0].Mode, r.mars[0].Access[1] = p(uint8(2)), nil }, refusal{failure, ie.Weight, "050001"}},
 }
 
@@ -134,12 +139,12 @@ func TestModificationRefused(t *testing.T) {
 		{"remove a FAR without saying which", []*ie.IE{ie.NewGroupedIE(ie.RemoveFAR)}, refusal{missingM, ie.FARID, ""}},
 		{"update a MAR to a FAR that is not there", []*ie.IE{(&pfcp.MAR{ID: 1, Access: [2]*pfcp.AccessForwarding{nil, {Update: true, FARID: p(uint32(77))}}}).IE(ie.UpdateMAR)}, refusal{failure, ie.FARID, "050001"}},
 		{"update a MAR to weights of 110", []*ie.IE{(&pfcp.MAR{ID: 1, Mode: p(uint8(2)), Access: [2]*pfcp.AccessForwarding{{Update: true, Weight: p(uint8(60))}, nil}}).IE(ie.UpdateMAR)}, refusal{failure, ie.Weight, "050001"}},
-		{"update a MAR to Redundant", []*ie.IE{(&pfcp.MAR{ID: 1, Mode: p(uint8(4))}).IE(ie.UpdateMAR)}, refusal{failure, ie.SteeringMode, "050001"}},
+		{"update a MAR to Priority-based", []*ie.IE{(&pfcp.MAR{ID: 1, Mode: p(uint8(3))}).IE(ie.UpdateMAR)}, refusal{failure, ie.SteeringMode, "050001"}},
 		{"take another session's TEID", []*ie.IE{ftei(spec.pdrs[0], &pfcp.FTEID{TEID: 0x77, IPv4: addr("10.100.3.1")}).IE(ie.UpdatePDR)}, refusal{failure, ie.FTEID, "000001"}},
 		{"take another session's UE address", []*ie.IE{ueOf(spec.pdrs[2], "10.60.9.9").IE(ie.UpdatePDR)}, refusal{failure, ie.UEIPAddress, "000003"}},
 		{"take another session's CP F-SEID", []*ie.IE{pfcp.FSEID{SEID: 0x12, IPv4: addr(cpNode)}.IE()}, refusal{ie.CauseRequestRejected, ie.FSEID, ""}},
 		{"good and bad together", []*ie.IE{
-			(&pfcp.QER{ID: 1, Gate: p(uint8(5))}).IE(ie.UpdateQER), (&pfcp.MAR{ID: 1, Mode: p(uint8(4))}).IE(ie.UpdateMAR),
+			(&pfcp.QER{ID: 1, Gate: p(uint8(5))}).IE(ie.UpdateQER), (&pfcp.MAR{ID: 1, Mode: p(uint8(3))}).IE(ie.UpdateMAR),
 		}, refusal{failure, ie.SteeringMode, "050001"}},
 	}
 	for _, tc := range tests {

@@ -194,8 +194,8 @@ func TestMultiAccessSession(t *testing.T) {
 		t.Fatalf("installed rules: %s", diff)
 	}
 
-	// Load-Balancing 30:70, then the second access's FAR is dropped, then one
-	// access is all that is left.
+	// Load-Balancing 30:70, then Redundant, then the second access's FAR is dropped,
+	// then one access is all that is left.
 	mar.Policy.Mode, mar.Policy.Weight = steer.LoadBalancing, [2]uint8{30, 70}
 	mar.Policy.Priority = [2]steer.Priority{steer.NoStandby, steer.NoStandby}
 	b.modified(seid, (&pfcp.MAR{ID: 1, Mode: p(uint8(2)), Access: [2]*pfcp.AccessForwarding{
@@ -203,6 +203,19 @@ func TestMultiAccessSession(t *testing.T) {
 	}}).IE(ie.UpdateMAR))
 	if diff := cmp.Diff(want, b.plane.of(seid), cmpRules); diff != "" {
 		t.Errorf("after Update MAR: %s", diff)
+	}
+	// Redundant, with the priorities that are left over, then with a primary access.
+	mar.Policy.Mode, mar.Policy.Weight = steer.Redundant, [2]uint8{}
+	b.modified(seid, (&pfcp.MAR{ID: 1, Mode: p(uint8(4))}).IE(ie.UpdateMAR))
+	if diff := cmp.Diff(want, b.plane.of(seid), cmpRules); diff != "" {
+		t.Errorf("after Update MAR to Redundant: %s", diff)
+	}
+	mar.Policy.Priority = [2]steer.Priority{steer.Secondary, steer.Primary}
+	b.modified(seid, (&pfcp.MAR{ID: 1, Access: [2]*pfcp.AccessForwarding{
+		{Update: true, Priority: p(uint8(6))}, {Update: true, Priority: p(uint8(5))},
+	}}).IE(ie.UpdateMAR))
+	if diff := cmp.Diff(want, b.plane.of(seid), cmpRules); diff != "" {
+		t.Errorf("after the priorities of Redundant: %s", diff)
 	}
 	far3.Forward, mar.Policy.Usable = false, steer.SetOf(steer.Access3GPP)
 	b.modified(seid, (&pfcp.FAR{ID: 3, ApplyAction: p(pfcp.ActionDROP)}).IE(ie.UpdateFAR))
@@ -511,7 +524,7 @@ func TestAnswersDecode(t *testing.T) {
 	seid, established := b.established(0x11, maSession())
 	answers = append(answers, established)
 	refused := maSession()
-	refused.mars[0].Mode = p(uint8(4))
+	refused.mars[0].Mode = p(uint8(1))
 	ask(establishment(2, refused))
 	ask(message.NewSessionModificationRequest(0, 0, seid, 0, 0, maSession().pdrs[0].IE(ie.UpdatePDR)))
 	ask(message.NewHeartbeatRequest(0, pfcp.RecoveryTimeStampIE(cpStarted), nil))

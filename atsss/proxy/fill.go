@@ -12,13 +12,20 @@ const initialFill = 10
 // maxFill is the most segments of one round.
 const maxFill = 1024
 
-// afterAck continues what an acknowledgment on f allows: filling a hole above which
-// the UE has reported data.
-func (p *Proxy) afterAck(f *Subflow) {
-	if f.state == subflowEstablished && f.acked < f.next && f.conn.state == stateEstablished &&
-		(f.sacked.Len() > 0 || f.path.recovering) {
-		p.fill(f)
+// afterAck continues what an acknowledgment on f allows: filling a hole above which the UE
+// has reported data, or above which it does not take our FIN, which it was sent before
+// (finSent).
+func (p *Proxy) afterAck(f *Subflow, finSent bool) {
+	c := f.conn
+	if f.acked >= f.next || c.state != stateEstablished {
+		return
 	}
+	if finSent && c.ended() {
+		p.suspend(f)
+	} else if f.state != subflowEstablished || f.sacked.Len() == 0 && !f.path.recovering {
+		return
+	}
+	p.fill(f)
 }
 
 // fill sends bytes for SSNs of f whose data the UE has acknowledged at data level, so

@@ -39,7 +39,7 @@ func (p *Proxy) uplinkData(f *Subflow, g *segment) {
 		return
 	}
 	f.noteTS(g, p.now)
-	before := f.acked
+	before, finSent := f.acked, f.finSent
 	news := p.uplinkAck(f, g)
 	if o.Present&^mptcp.DSS != 0 && p.uplinkControl(f, g) {
 		return
@@ -62,7 +62,7 @@ func (p *Proxy) uplinkData(f *Subflow, g *segment) {
 	if g.flags&packet.FIN != 0 {
 		p.uplinkFIN(f, ssn+int64(len(g.payload)))
 	}
-	p.afterAck(f)
+	p.afterAck(f, finSent)
 	if c.ended() {
 		p.finish(c)
 	}
