@@ -36,12 +36,15 @@
 //   - A hole that a subflow is left with because its data went another way is filled
 //     with bytes under the mapping the hole had, whose DSNs are acknowledged, so
 //     that the receiver drops them.
+//   - In Redundant mode each new packet goes on a subflow of both accesses, and is
+//     acknowledged by DATA_ACK and SACKed when either copy arrived; a copy that was
+//     lost alone leaves a hole to fill.
 //   - Steering an established connection never ends it: a subflow that is silent
 //     keeps its state and is probed until it answers.
 //
 // # Left out
 //
-// Redundant mode; the Convert protocol; ECN (not negotiated); urgent data (the flag is
+// The Convert protocol; ECN (not negotiated); urgent data (the flag is
 // cleared, RFC 8684 §3.3.1); translation of ICMP errors; proposing addresses to the
 // UE; MPTCP version 0 (becomes plain TCP).
 package proxy
