@@ -102,6 +102,9 @@ func (p *Proxy) repeatedSYN(f *Subflow, g *segment) (v Verdict, known bool) {
 	case c.state != stateEstablished || c.finished:
 		p.forget(c)
 		return 0, false
+	case f.state == subflowJoining: // and this is no join
+		p.discard(g.buf, &p.count.DropSYN)
+		return Taken, true
 	case f.live():
 		// A late copy, or a UE that knows nothing of the connection any more: it
 		// answers the challenge with a reset (RFC 5961 §4.2).
@@ -347,7 +350,7 @@ func (p *Proxy) uplinkHandshake(f *Subflow, g *segment) Verdict {
 		}
 		p.forget(c)
 		return NotProxied
-	case c.state == stateSYN || g.flags&packet.ACK == 0:
+	case c.state == stateSYN || g.flags&(packet.SYN|packet.ACK) != packet.ACK:
 		p.discard(g.buf, &p.count.DropStale)
 	case g.tcp.AckSN() != f.sn(1): // there is nothing else to acknowledge yet
 		p.discard(g.buf, &p.count.DropBadACK)

@@ -212,6 +212,9 @@ func play(t *testing.T, steps []step, at int, bad func(*talk)) (*talk, []string)
 			k.got = nil
 		}
 	}
+	if c := k.conn(); c != nil { // what goes to both ends with their timestamps
+		k.got = append(k.got, fmt.Sprintf("TSval to the server %d, to the UE %d", c.up.tsval, c.down.tsval))
+	}
 	return k, k.got
 }
 
