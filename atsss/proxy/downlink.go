@@ -284,7 +284,7 @@ func (p *Proxy) newPiece(c *Conn, d, n int64) (pc piece, ok bool) {
 // spare says whether n more SSNs may be used on s: there is a bound on the pieces of its
 // mapping, and on what is outstanding, whose numbers must not be taken for others.
 func (s *Subflow) spare(n int64) bool {
-	return s.live() && s.next+n-s.acked <= maxAhead && s.down.Len() < maxRuns
+	return s.live() && s.next+n-s.acked <= maxAhead && !s.conn.crowded(&s.down)
 }
 
 // extendable is the subflow for new data where steering gives s: s, but with maxRuns

@@ -9,10 +9,23 @@ import (
 // maxAhead is the largest window (RFC 7323 §2.3): nothing that is outstanding spans more.
 const maxAhead = 1 << 30
 
-// maxRuns bounds the pieces of a mapping: of uplink data that a subflow has waiting for the
+// maxRuns bounds the pieces of a connection's mappings: of uplink data that wait for the
 // server, and of downlink data that wait for the UE. Ends that leave more holes than any
 // loss does are not served, since each piece costs memory, and later packets time.
-const maxRuns = 4096
+const maxRuns = 1 << 14
+
+// crowded says whether own, a mapping of one of c's subflows, may not grow, since all of
+// them have maxRuns pieces. Each may have its share whatever the others have.
+func (c *Conn) crowded(own *dsm.Runs) bool {
+	if own.Len() < maxRuns/maxSubflows {
+		return false
+	}
+	n := 0
+	for _, s := range c.subflows {
+		n += s.up.Len() + s.down.Len()
+	}
+	return n >= maxRuns
+}
 
 // uplinkData takes a packet of the UE on an established connection.
 func (p *Proxy) uplinkData(f *Subflow, g *segment) {
@@ -263,7 +276,7 @@ func (p *Proxy) uplinkPayload(f *Subflow, g *segment, ssn int64) (used bool) {
 	if c.checksum && !p.intact(f, g, u, ssn) {
 		return true
 	}
-	if first, ok := f.up.First(); ok && ssn > first.At && f.up.Len() >= maxRuns {
+	if first, ok := f.up.First(); ok && ssn > first.At && c.crowded(&f.up) {
 		p.discard(g.buf, &p.count.DropScattered)
 		return true
 	}
