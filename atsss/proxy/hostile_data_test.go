@@ -116,7 +116,7 @@ func TestByteBeyondServersWindow(t *testing.T) {
 	h.recycle()
 	edge := h.conn().up.rightEdge
 	h.up(0, h.fromUE(0, packet.ACK, 0, h.dss(&mapping{1, edge + 1, 1}, 0), 1, make([]byte, 1)))
-	h.want("ue0 ssn=1 ack=2 dack=0") // void: the UE sends it again, under another SSN
+	h.want("ue0 ssn=101 ack=2 dack=0") // void: the UE sends it again, under another SSN
 	h.up(0, h.fromUE(0, packet.ACK, 1, h.dss(&mapping{2, edge, 1}, 0), 1, make([]byte, 1)))
 	if n := len(h.out.ToN6); n != 1 {
 		t.Fatalf("%d packets to the server, want the probe", n)

@@ -14,6 +14,7 @@ func (p *Proxy) uplinkJoin(s *Session, a steer.Access, r Rule, f *Subflow, g *se
 	c := p.tokens[g.opt.mp.JoinToken]
 	switch {
 	case f != nil && f.conn == c && f.state == subflowJoining && f.ueISN == g.tcp.SN():
+		f.tsvalAt = p.now.stamp()
 		p.joinSYNACK(f, g) // a retransmission: the same answer
 		return
 	case f != nil && f.live(): // a late copy, or a forgery (RFC 5961 §4.2)
@@ -57,9 +58,9 @@ func (p *Proxy) uplinkJoin(s *Session, a steer.Access, r Rule, f *Subflow, g *se
 // its SYN.
 const maxJoining = 8
 
-// joinLife is how long a join may wait for its third ACK, which the UE repeats every few
-// round trips.
-const joinLife = 10 * 1000 * millisecond
+// joinLife is how long a join may wait for its third ACK from the UE's last SYN on: longer
+// than Linux waits between any two of its first six.
+const joinLife = handshakeLife
 
 // place is the index for one more subflow of c, with the 4-tuple of f if that is not nil: of
 // a join that it replaces, a new one, or that of a subflow that is gone and holds no data;
