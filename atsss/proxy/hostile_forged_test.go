@@ -33,7 +33,7 @@ type bounds struct{ snLeft, snRight, ackLeft, ackRight int64 }
 
 func (s *Subflow) uplinkBounds() bounds {
 	c := s.conn
-	b := bounds{-c.up.window - slack, c.up.window + slack, -c.down.window - slack, s.next - s.acked}
+	b := bounds{-int64(c.up.window) - slack, int64(c.up.window) + slack, -int64(c.down.window) - slack, s.next - s.acked}
 	if s.finSent {
 		b.ackRight++
 	}
@@ -42,8 +42,8 @@ func (s *Subflow) uplinkBounds() bounds {
 
 func (c *Conn) downlinkBounds() bounds {
 	return bounds{
-		c.down.acked - c.down.window - slack - c.down.next, max(0, c.down.rightEdge-c.down.next) + 1,
-		-c.up.window - slack, c.up.limit() - c.up.acked,
+		c.down.acked - int64(c.down.window) - slack - c.down.next, max(0, c.down.rightEdge-c.down.next) + 1,
+		-int64(c.up.window) - slack, c.up.limit() - c.up.acked,
 	}
 }
 
