@@ -18,7 +18,7 @@ const minMSS = 88
 
 // Bounds on what one session may make the proxy keep; what is beyond becomes plain TCP.
 const (
-	maxConnections = 1 << 12
+	maxConnections = 1 << 14
 	maxHandshakes  = 256 // of them without the third ACK
 )
 
