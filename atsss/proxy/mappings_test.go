@@ -39,7 +39,7 @@ func TestMovedDataKeepTheirFirstSSN(t *testing.T) {
 	h.serverData(0, 1000)
 	h.serverData(1000, 1000)
 	h.recycle()
-	h.session.access[steer.Access3GPP].silent = true
+	h.session.access[steer.Access3GPP].silent = h.now
 	h.serverData(1000, 1000) // the first subflow cannot carry it: the second gets it
 	h.want("ue1 ssn=2+1000 ack=1 dack=0 map=1000@2+1000")
 	h.up(0, h.fromUE(0, packet.ACK, 0, h.dss(nil, 1000), 2001, nil))

@@ -33,7 +33,7 @@ const (
 // accessState is what is known of one access of a session.
 type accessState struct {
 	heard  Time // when a packet of the UE last came over it
-	silent bool // data are outstanding and probes are not answered
+	silent Time // since when data are outstanding and probes are not answered; 0 = not so
 }
 
 // path is what is measured on one subflow, downlink.
@@ -145,14 +145,14 @@ func (t *path) sample(rtt Time) {
 }
 
 // Answers says whether access a is not known to be silent.
-func (s *Session) Answers(a steer.Access) bool { return !s.access[a].silent }
+func (s *Session) Answers(a steer.Access) bool { return s.access[a].silent == 0 }
 
 // Heard notes a packet of the UE over access a of s: it answers. Uplink does so itself.
 func (p *Proxy) Heard(now Time, s *Session, a steer.Access) {
 	t := &s.access[a]
 	t.heard = now
-	if t.silent {
-		t.silent = false
+	if t.silent != 0 {
+		t.silent = 0
 		p.count.PathReturned++
 	}
 }
@@ -191,7 +191,7 @@ func (c *Conn) available() steer.Set {
 			continue
 		}
 		s := c.subflows[i]
-		if !s.session.access[a].silent && (s.path.probed == 0 || !c.session.proxy.suspect(s)) {
+		if s.session.access[a].silent == 0 && (s.path.probed == 0 || !c.session.proxy.suspect(s)) {
 			set |= 1 << a
 		}
 	}
@@ -200,7 +200,7 @@ func (c *Conn) available() steer.Set {
 
 // carries says whether s can carry data now.
 func (c *Conn) carries(s *Subflow) bool {
-	return s.live() && !s.path.stalled() && !s.session.access[s.access].silent &&
+	return s.live() && !s.path.stalled() && s.session.access[s.access].silent == 0 &&
 		(c.rule.Policy == nil || c.rule.Policy.Usable.Has(s.access))
 }
 
@@ -212,16 +212,16 @@ func (p *Proxy) suspect(s *Subflow) bool {
 	return t.probed != 0 && p.now.since(t.probed) < p.now-s.session.access[s.access].heard && p.now.since(t.probed) > max(t.rtt(), minRTO/2)
 }
 
-// goneAfter is how long, beyond twice the RTO, an access that is held silent may not be
-// heard before what the UE SACKed there is taken for lost.
-const goneAfter = 300 * millisecond
+// goneAfter is the least time for which an access is held silent, probed all the while,
+// before what the UE SACKed there is taken for lost.
+const goneAfter = 200 * millisecond
 
 // gone says whether s carries nothing any more, so that what the UE has not passed on
-// from it must be sent again. An access that only became slow is held silent, too, and
-// answers in this time.
+// from it must be sent again. An access that only became slow, or lost a probe, may be
+// held silent, too, but answers in this time.
 func (p *Proxy) gone(s *Subflow) bool {
-	a := &s.session.access[s.access]
-	return !s.live() || a.silent && min(p.now-a.heard, p.now.since(s.path.waiting)) > goneAfter+2*s.path.rto()
+	since := s.session.access[s.access].silent
+	return !s.live() || since != 0 && p.now-since > max(goneAfter, s.path.rto())
 }
 
 // pick gives the subflow for new data; nil if none is live.

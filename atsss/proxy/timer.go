@@ -153,7 +153,7 @@ func (p *Proxy) checkPath(s *Subflow) {
 	quiet := min(p.now.since(t.waiting), p.now-a.heard)
 	rto := t.rto()
 	switch {
-	case a.silent:
+	case a.silent != 0:
 		p.suspend(s)
 		if p.now.since(t.probed) >= probeInterval {
 			t.probed = p.now.stamp()
@@ -167,7 +167,7 @@ func (p *Proxy) checkPath(s *Subflow) {
 			p.solicit(s)
 		}
 	case quiet > rto && p.now.since(t.probed) > rto:
-		a.silent = true
+		a.silent = p.now
 		p.count.PathSilent++
 		p.suspend(s)
 	}

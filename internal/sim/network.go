@@ -2,6 +2,7 @@ package sim
 
 import (
 	"math/rand/v2"
+	"slices"
 	"time"
 )
 
@@ -85,6 +86,7 @@ func (l *leg) schedule(pkt []byte, at time.Duration) {
 			i = 40
 		}
 		i += l.rng.IntN(len(pkt) - i)
+		pkt = slices.Clone(pkt) // the trace has it, too
 		pkt[i] ^= 1 << l.rng.IntN(8)
 	}
 	l.clock.After(at-l.clock.Now(), func() {

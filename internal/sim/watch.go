@@ -72,6 +72,7 @@ type subWatch struct {
 	up    []int64 // u+1 of the byte, 0 = not seen
 	void  bitmap  // beyond the server's window when it arrived, or behind such data and stuck
 	fin   int64   // SSN of the UE's FIN, 0 = not seen
+	spoke bool    // the UE has answered the SYN/ACK
 	tsVal uint32  // last from the UE
 	hasTS bool
 
@@ -182,6 +183,7 @@ func (w *watch) fromUE(a steer.Access, s *segment) {
 	if f == nil || w.plain() {
 		return
 	}
+	f.spoke = true
 	if s.has(packet.RST) || s.mp.fastClose != nil {
 		w.over = w.over || s.mp.fastClose != nil || len(w.subs) == 1
 		w.aborted = w.aborted || s.mp.fastClose != nil
