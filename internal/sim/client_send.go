@@ -202,7 +202,7 @@ func (c *client) finShown() bool { return c.fin && !c.finAcked && !c.fallback }
 // startDataFIN sends the DATA_FIN once all data have gone, and again until it is
 // acknowledged.
 func (c *client) startDataFIN() {
-	if !c.fin || c.finAcked || c.finTimer != nil || c.pend < c.wrote || !c.subs[0].synchronized() {
+	if !c.fin || c.finAcked || c.finTimer != nil || c.pend < c.wrote || !c.full && !c.subs[0].synchronized() {
 		return
 	}
 	c.sendDataFIN()

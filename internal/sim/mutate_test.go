@@ -107,6 +107,37 @@ func TestMutants(t *testing.T) {
 			}
 			return true
 		}},
+		{"right edge to the UE moved back", func(p int, s *segment, n int) bool {
+			if p == toUE && !s.has(packet.SYN) && n%32 == 0 {
+				s.window -= s.window / 4
+			}
+			return true
+		}},
+		{"right edge to the server moved back", func(p int, s *segment, n int) bool {
+			if p == toServer && !s.has(packet.SYN) && n%32 == 0 {
+				s.window -= s.window / 4
+			}
+			return true
+		}},
+		{"DATA_ACK goes back", func(p int, s *segment, n int) bool {
+			if p == toUE && s.mp.dss != nil && n > 100 && n%32 == 0 {
+				s.mp.dss.ack -= 2000
+			}
+			return true
+		}},
+		{"ACK to the server goes back", func(p int, s *segment, n int) bool {
+			if p == toServer && n > 100 && n%32 == 0 {
+				s.ack -= 2000
+			}
+			return true
+		}},
+		{"old SSNs with another DSN", func(p int, s *segment, n int) bool {
+			if data(p, s) && n > 60 && n%16 == 0 {
+				s.sn -= 3000
+				s.mp.dss.ssn -= 3000
+			}
+			return true
+		}},
 		{"TSval to the server goes back", func(p int, s *segment, n int) bool {
 			if p == toServer && s.hasTS && n%8 == 0 && !s.has(packet.SYN) {
 				s.tsVal -= 5000

@@ -64,10 +64,18 @@ func (f *subflow) drainTime() time.Duration {
 	return f.srtt * time.Duration(f.pipe()+1) / time.Duration(f.cwnd+1)
 }
 
-// copies sends what went out on f on every other subflow with room, too.
+// maxQueued is how much may wait on a subflow that the scheduler did not choose.
+const maxQueued = 20_000
+
+// takesMore says whether f can be given data beside what the scheduler gives it.
+func (c *client) takesMore(f *subflow) bool {
+	return c.alive(f) && !f.stale && f.end-f.nxt < maxQueued
+}
+
+// copies sends what went out on f on every other subflow, too.
 func (c *client) copies(f *subflow, u, n int64) {
 	for _, g := range c.subs {
-		if g != f && c.alive(g) && !g.stale && g.hasRoom() {
+		if g != f && c.takesMore(g) {
 			c.retransmitted = true
 			g.send(u, n)
 		}
@@ -77,7 +85,7 @@ func (c *client) copies(f *subflow, u, n int64) {
 // reinject sends some of what is not acknowledged again, on a subflow other than f.
 func (c *client) reinject(f *subflow) {
 	for _, g := range c.subs {
-		if g == f || !c.alive(g) || g.stale || !g.hasRoom() || c.una >= c.nxt {
+		if g == f || !c.takesMore(g) || c.una >= c.nxt {
 			continue
 		}
 		u := c.una + c.rng.Int64N(c.nxt-c.una)
