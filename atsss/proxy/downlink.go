@@ -256,14 +256,13 @@ func (p *Proxy) newPiece(c *Conn, d, n int64) (pc piece, ok bool) {
 		p.count.DropNoSubflow++
 		return pc, false
 	}
-	s = c.extendable(s)
-	n = min(n, s.maxPayload())
 	at, gap := c.down.next, d-c.down.next
+	s, t := c.twins(c.extendable(s), gap+n)
+	n = min(n, s.maxPayload())
 	if !s.spare(gap + n) {
 		p.count.DropScattered++
 		return pc, false
 	}
-	t := c.twin(s, gap+n)
 	if t != nil {
 		n = min(n, t.maxPayload())
 	}

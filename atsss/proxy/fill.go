@@ -34,10 +34,11 @@ func (p *Proxy) afterAck(f *Subflow, finSent bool) {
 // receiver drops them (RFC 8684 §3.3.4, data received before).
 //
 // A round goes over every hole below the highest SSN that the UE reported (or, after
-// silence, that was sent) once; the next starts a round trip later.
+// silence, that was sent) once, and on as the UE acknowledges what came; the next starts
+// a round trip after the UE has gone on last.
 func (p *Proxy) fill(f *Subflow) {
 	c, t := f.conn, &f.path
-	if age := p.now.since(t.filled); age >= t.rto() {
+	if age := p.now.since(t.filled); min(age, p.now.since(t.moved)) >= t.rto() {
 		t.fillNext = uint32(f.acked)
 		if p.now.since(t.waiting) <= age { // the last round was answered
 			t.fillSize = max(initialFill, min(2*t.fillSize, maxFill))

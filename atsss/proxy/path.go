@@ -52,6 +52,7 @@ type path struct {
 	recoverTo  uint32 // low half of an SSN
 	fillNext   uint32 // low half of the SSN from which filling goes on
 	filled     stamp  // when the last round of filling began
+	moved      stamp  // when acked last moved on
 	plugged    stamp  // when a hole was last plugged
 	fillLeft   int16  // segments that may still be filled in this round
 	fillSize   int16  // segments of the last round
@@ -101,6 +102,7 @@ func (t *path) progress(f *Subflow, ack int64, now Time) {
 	if ack == f.next {
 		t.waiting = 0
 	}
+	t.moved = now.stamp()
 	t.fillLeft = min(t.fillLeft+2, maxFill)
 	if t.recovering && int32(uint32(ack)-t.recoverTo) >= 0 {
 		t.recovering, t.fillSize = false, 0

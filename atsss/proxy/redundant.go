@@ -16,19 +16,33 @@ import (
 // acknowledged is the DATA_ACK. A copy that was lost while the other arrived leaves a hole
 // in its subflow whose data the server never sends again: it is filled.
 
-// twin is the subflow that n bytes of new data go to beside s; nil if there is none.
-func (c *Conn) twin(s *Subflow, n int64) *Subflow {
+// twins are the subflows that n bytes of new data go to where steering gives s: s, and the
+// one beside it or nil. One that is behind is spared: what it does not carry in time would
+// only grow there, and each loss of it costs filler. The other is as good alone.
+func (c *Conn) twins(s *Subflow, n int64) (first, second *Subflow) {
 	if r := c.rule.Policy; r == nil || r.Mode != steer.Redundant || !c.dssSeen {
-		return nil
+		return s, nil
 	}
 	if c.available() != steer.SetOf(steer.Access3GPP, steer.AccessNon3GPP) || c.usable[s.access] != s.index {
-		return nil
+		return s, nil
 	}
 	t := c.subflows[c.usable[s.access.Other()]]
-	if !c.carries(t) || !t.spare(n) || c.down.copies.Len() >= maxRuns {
-		return nil
+	switch {
+	case !c.carries(t) || !t.spare(n) || c.behind(t) || c.down.copies.Len() >= maxRuns:
+		return s, nil
+	case c.behind(s):
+		return t, nil
 	}
-	return t
+	return s, t
+}
+
+// lead is how many bytes a subflow in Redundant mode may have outstanding beyond twice
+// what the UE lacks at data level: the window that a connection begins with.
+const lead = 64 << 10
+
+// behind says whether s carries copies more slowly than the other subflow.
+func (c *Conn) behind(s *Subflow) bool {
+	return s.next-s.acked > 2*(c.down.next-c.down.acked)+lead
 }
 
 // assignCopy maps n bytes from position d, which runs has just been given, to the next
