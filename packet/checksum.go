@@ -36,6 +36,21 @@ func Sum(b []byte) uint64 {
 	return uint64(bits.ReverseBytes16(Fold(s)))
 }
 
+// SumWords is the sum of b, whose length is a multiple of 4 and at most that of a header,
+// to be added to others before [Fold]: cheaper than [Sum] for so little.
+func SumWords(b []byte) uint64 {
+	var s uint64
+	for len(b) >= 8 {
+		w := binary.BigEndian.Uint64(b)
+		s += w>>32 + w&0xffffffff
+		b = b[8:]
+	}
+	if len(b) >= 4 {
+		s += uint64(binary.BigEndian.Uint32(b))
+	}
+	return s
+}
+
 // sumBlocksGeneric is sumBlocks in Go.
 func sumBlocksGeneric(b []byte) uint64 {
 	var s, c uint64
