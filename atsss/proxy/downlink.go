@@ -138,7 +138,8 @@ func (p *Proxy) downlinkStream(c *Conn, g *segment, d, n int64, fin bool) {
 }
 
 // piece is the next part of a payload that goes on one subflow in one segment, and in
-// Redundant mode on a second one.
+// Redundant mode on a second one. It is filled in place: returned, it would be copied from
+// call to call.
 type piece struct {
 	s   *Subflow
 	ssn int64
@@ -153,22 +154,22 @@ type piece struct {
 func (p *Proxy) sendStream(c *Conn, g *segment, d int64) {
 	payload := g.payload
 	flags, tos, ttl := g.flags&packet.PSH, g.in.TOS, g.ttl()
-	first, ok := p.nextPiece(c, d, int64(len(payload)))
-	if !ok {
+	var pc piece
+	if !p.nextPiece(&pc, c, d, int64(len(payload))) {
 		p.pool.Put(g.buf)
 		return
 	}
-	if first.n == int64(len(payload)) {
+	if pc.n == int64(len(payload)) {
 		sum := g.paySum
-		if first.twin != nil {
-			p.sendCopy(first, payload, sum, d, flags, tos, ttl)
+		if pc.twin != nil {
+			p.sendCopy(&pc, payload, sum, d, flags, tos, ttl)
 		}
 		g.buf.TrimFront(g.in.End - len(payload))
 		g.buf.SetLen(len(payload))
-		p.dataUE(first.s, g.buf, sum, d, first.ssn, flags, tos, ttl)
+		p.dataUE(pc.s, g.buf, sum, d, pc.ssn, flags, tos, ttl)
 		return
 	}
-	for pc := first; ; {
+	for {
 		last := pc.n == int64(len(payload))
 		buf := p.pool.Get()
 		buf.SetLen(copy(buf.Room(), payload[:pc.n]))
@@ -178,67 +179,66 @@ func (p *Proxy) sendStream(c *Conn, g *segment, d int64) {
 		}
 		sum := packet.Fold(packet.Sum(buf.Bytes()))
 		if pc.twin != nil {
-			p.sendCopy(pc, buf.Bytes(), sum, d, f, tos, ttl)
+			p.sendCopy(&pc, buf.Bytes(), sum, d, f, tos, ttl)
 		}
 		p.dataUE(pc.s, buf, sum, d, pc.ssn, f, tos, ttl)
 		if last {
 			break
 		}
 		payload, d = payload[pc.n:], d+pc.n
-		if pc, ok = p.nextPiece(c, d, int64(len(payload))); !ok {
+		if !p.nextPiece(&pc, c, d, int64(len(payload))) {
 			break
 		}
 	}
 	p.pool.Put(g.buf)
 }
 
-// nextPiece finds or makes the mapping of the first of n bytes from position d on, and
+// nextPiece fills pc: it finds or makes the mapping of the first of n bytes from position d on, and
 // how many of them it covers in one segment.
-func (p *Proxy) nextPiece(c *Conn, d, n int64) (pc piece, ok bool) {
+func (p *Proxy) nextPiece(pc *piece, c *Conn, d, n int64) (ok bool) {
 	if d >= c.down.next {
-		return p.newPiece(c, d, n)
+		return p.newPiece(pc, c, d, n)
 	}
 	// The server sends this again, or fills a hole that it left.
 	limit := c.down.next
 	if at := c.down.runs.Search(d); at.OK() {
 		r := at.Run()
 		if r.At <= d {
-			return p.mappedPiece(c, r, d, min(n, r.End()-d))
+			return p.mappedPiece(pc, c, r, d, min(n, r.End()-d))
 		}
 		limit = r.At
 	}
-	return p.remap(c, c.pick(p), d, min(n, limit-d))
+	return p.remap(pc, c, c.pick(p), d, min(n, limit-d))
 }
 
 // mappedPiece takes n bytes from d that run r has. They go where they went before
 // unless that subflow cannot carry them and another can.
-func (p *Proxy) mappedPiece(c *Conn, r dsm.Run, d, n int64) (pc piece, ok bool) {
+func (p *Proxy) mappedPiece(pc *piece, c *Conn, r dsm.Run, d, n int64) (ok bool) {
 	s := c.subflows[r.Sub]
-	pc = piece{s: s, ssn: r.ToOf(d), n: min(n, s.maxPayload())}
+	*pc = piece{s: s, ssn: r.ToOf(d), n: min(n, s.maxPayload())}
 	if !c.down.copies.Empty() {
-		pc = c.withCopy(pc, d)
+		c.withCopy(pc, d)
 	}
-	pc, ok = c.again(pc)
-	if !ok {
+	if !c.again(pc) {
 		if t := c.pick(p); t != nil && c.carries(t) {
 			p.count.DownlinkRetrans += uint64(pc.n)
 			s.path.untime()
-			return p.remap(c, t, d, pc.n)
+			return p.remap(pc, c, t, d, pc.n)
 		}
 		if !pc.s.live() {
 			p.count.DropNoSubflow++
-			return pc, false
+			return false
 		}
 	}
 	if p.plug(pc.s) || pc.twin != nil && p.plug(pc.twin) {
-		return p.nextPiece(c, d, n) // it may have lost its place
+		return p.nextPiece(pc, c, d, n) // it may have lost its place
 	}
 	p.count.DownlinkRetrans += uint64(pc.n)
 	p.repeat(pc.s, pc.ssn)
 	if pc.twin != nil {
 		p.repeat(pc.twin, pc.twinSSN)
 	}
-	return pc, true
+	return true
 }
 
 // repeat notes that data go on s again under ssn.
@@ -250,25 +250,25 @@ func (p *Proxy) repeat(s *Subflow, ssn int64) {
 
 // newPiece maps new data, and the hole before them if there is one, to the subflow
 // that steering gives.
-func (p *Proxy) newPiece(c *Conn, d, n int64) (pc piece, ok bool) {
+func (p *Proxy) newPiece(pc *piece, c *Conn, d, n int64) (ok bool) {
 	s := c.pick(p)
 	if s == nil {
 		p.count.DropNoSubflow++
-		return pc, false
+		return false
 	}
 	at, gap := c.down.next, d-c.down.next
 	s, t := c.twins(c.extendable(s), gap+n)
 	n = min(n, s.maxPayload())
 	if !s.spare(gap + n) {
 		p.count.DropScattered++
-		return pc, false
+		return false
 	}
 	if t != nil {
 		n = min(n, t.maxPayload())
 	}
 	p.assign(c, s, at, gap+n)
 	c.down.next = d + n
-	pc = piece{s: s, ssn: s.next - n, n: n}
+	pc.s, pc.ssn, pc.n, pc.twin = s, s.next-n, n, nil
 	s.path.time(s.next, p.now)
 	p.sending(s)
 	if t != nil {
@@ -277,7 +277,7 @@ func (p *Proxy) newPiece(c *Conn, d, n int64) (pc piece, ok bool) {
 		t.path.time(t.next, p.now)
 		p.sending(t)
 	}
-	return pc, true
+	return true
 }
 
 // spare says whether n more SSNs may be used on s: there is a bound on the pieces of its
@@ -298,22 +298,22 @@ func (c *Conn) extendable(s *Subflow) *Subflow {
 }
 
 // remap gives n bytes from d, seen before, new SSNs on s.
-func (p *Proxy) remap(c *Conn, s *Subflow, d, n int64) (pc piece, ok bool) {
+func (p *Proxy) remap(pc *piece, c *Conn, s *Subflow, d, n int64) (ok bool) {
 	if s == nil {
 		p.count.DropNoSubflow++
-		return pc, false
+		return false
 	}
 	n = min(n, s.maxPayload())
 	if !s.spare(n) || c.down.runs.Len() >= maxRuns {
 		p.count.DropScattered++
-		return pc, false
+		return false
 	}
 	p.count.Remapped += uint64(n)
 	c.down.forget(&p.maps, d, d+n)
 	p.assign(c, s, d, n)
-	pc = piece{s: s, ssn: s.next - n, n: n}
+	pc.s, pc.ssn, pc.n, pc.twin = s, s.next-n, n, nil
 	p.sending(s)
-	return pc, true
+	return true
 }
 
 // assign maps n bytes from position d to the next SSNs of s.

@@ -31,12 +31,11 @@ func (p *Proxy) toServer(c *Conn, buf *packet.Buffer, paySum uint16, u int64, fl
 	}
 	ack := p.ackable(c)
 	f := c.subflows[0]
-	h := shape{
-		src: &f.ue, dst: &c.srv, srcPort: f.uePort, dstPort: c.srvPort,
-		v6: c.v6, tos: tos &^ ecnMask, ttl: ttl,
-		sn: c.srvSN(u), ack: c.srvAckSN(ack), flags: flags | packet.ACK,
-		window: field(c.down.rightEdge-ack, c.ueScale),
-	}
+	var h shape // field by field: a literal would be made elsewhere and copied
+	h.src, h.dst, h.srcPort, h.dstPort = &f.ue, &c.srv, f.uePort, c.srvPort
+	h.v6, h.tos, h.ttl = c.v6, tos&^ecnMask, ttl
+	h.sn, h.ack, h.flags = c.srvSN(u), c.srvAckSN(ack), flags|packet.ACK
+	h.window = field(c.down.rightEdge-ack, c.ueScale)
 	h.write(buf, paySum, o)
 	c.down.ackSent, c.down.edgeSent = ack, uint32(c.down.rightEdge)
 	c.probing = false
@@ -65,12 +64,11 @@ func (u *uplink) sendNext() int64 {
 // the acknowledgment that is due.
 func (p *Proxy) toUE(s *Subflow, buf *packet.Buffer, paySum uint16, ssn int64, flags, tos, ttl uint8, o *options) {
 	c := s.conn
-	h := shape{
-		src: &c.srv, dst: &s.ue, srcPort: c.srvPort, dstPort: s.uePort,
-		v6: c.v6, tos: tos &^ ecnMask, ttl: ttl,
-		sn: s.sn(ssn), ack: s.ueISN + uint32(s.rcvNext), flags: flags | packet.ACK,
-		window: field(c.up.rightEdge-c.up.acked, c.srvScale),
-	}
+	var h shape
+	h.src, h.dst, h.srcPort, h.dstPort = &c.srv, &s.ue, c.srvPort, s.uePort
+	h.v6, h.tos, h.ttl = c.v6, tos&^ecnMask, ttl
+	h.sn, h.ack, h.flags = s.sn(ssn), s.ueISN+uint32(s.rcvNext), flags|packet.ACK
+	h.window = field(c.up.rightEdge-c.up.acked, c.srvScale)
 	h.write(buf, paySum, o)
 	s.ackSent, s.dataAck, s.edge = uint32(s.rcvNext), uint32(c.up.acked), uint32(c.up.rightEdge)
 	c.up.edgeSent = s.edge

@@ -55,25 +55,24 @@ func (p *Proxy) assignCopy(c *Conn, t *Subflow, d, n int64) {
 
 // withCopy adds to pc, whose first byte is position d, its copy, and shortens it to where
 // there is one throughout, or none.
-func (c *Conn) withCopy(pc piece, d int64) piece {
+func (c *Conn) withCopy(pc *piece, d int64) {
 	at := c.down.copies.Search(d)
 	if !at.OK() {
-		return pc
+		return
 	}
 	r := at.Run()
 	if r.At > d {
 		pc.n = min(pc.n, r.At-d)
-		return pc
+		return
 	}
 	pc.twin, pc.twinSSN = c.subflows[r.Sub], r.ToOf(d)
 	pc.n = min(pc.n, r.End()-d, pc.twin.maxPayload())
-	return pc
 }
 
 // again leaves of the mappings of pc, which was sent before, those to send it under once
 // more: on subflows that carry data, and of two such those that the UE has not
 // acknowledged. It reports false, and leaves the live ones, if none carries.
-func (c *Conn) again(pc piece) (piece, bool) {
+func (c *Conn) again(pc *piece) bool {
 	first, second := c.carries(pc.s), pc.twin != nil && c.carries(pc.twin)
 	carried := first || second
 	if !carried {
@@ -89,7 +88,7 @@ func (c *Conn) again(pc piece) (piece, bool) {
 	if !first || !second {
 		pc.twin = nil
 	}
-	return pc, carried
+	return carried
 }
 
 // has says whether the UE has acknowledged or SACKed the n bytes at ssn on s.
@@ -102,7 +101,7 @@ func (s *Subflow) has(ssn, n int64) bool {
 }
 
 // sendCopy sends a copy of payload, position d, as the twin of pc.
-func (p *Proxy) sendCopy(pc piece, payload []byte, sum uint16, d int64, flags, tos, ttl uint8) {
+func (p *Proxy) sendCopy(pc *piece, payload []byte, sum uint16, d int64, flags, tos, ttl uint8) {
 	buf := p.pool.Get()
 	buf.SetLen(copy(buf.Room(), payload))
 	p.dataUE(pc.twin, buf, sum, d, pc.twinSSN, flags, tos, ttl)

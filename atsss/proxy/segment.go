@@ -44,7 +44,7 @@ func (g *segment) read(buf *packet.Buffer, in *packet.Info) packet.Reason {
 	}
 	g.buf, g.in, g.tcp, g.flags = buf, in, t, t.Flags()
 	g.payload = t.Payload()
-	header := packet.PseudoSum(&in.Src, &in.Dst, packet.ProtoTCP, len(t)) + packet.Sum(t[:t.HeaderLen()])
+	header := packet.PseudoSum(&in.Src, &in.Dst, packet.ProtoTCP, len(t)) + packet.SumWords(t[:t.HeaderLen()])
 	if buf.Checksum == packet.ChecksumVerified {
 		g.paySum = ^packet.Fold(header)
 	} else {
@@ -263,6 +263,26 @@ const (
 // dssWord is the first word of a DSS.
 func dssWord(length, flags uint32) uint32 { return mptcp.Kind<<24 | length<<16 | 2<<12 | flags }
 
+// store writes the options to b, which is as long as they are, and gives their sum.
+func (o *options) store(b []byte) (sum uint64) {
+	w := &o.word
+	if len(b) == 32 { // timestamps and a mapping, as data have: without a loop
+		b := (*[32]byte)(b)
+		binary.BigEndian.PutUint64(b[0:], uint64(w[0])<<32|uint64(w[1]))
+		binary.BigEndian.PutUint64(b[8:], uint64(w[2])<<32|uint64(w[3]))
+		binary.BigEndian.PutUint64(b[16:], uint64(w[4])<<32|uint64(w[5]))
+		binary.BigEndian.PutUint64(b[24:], uint64(w[6])<<32|uint64(w[7]))
+		return uint64(w[0]) + uint64(w[1]) + uint64(w[2]) + uint64(w[3]) +
+			uint64(w[4]) + uint64(w[5]) + uint64(w[6]) + uint64(w[7])
+	}
+	for i := 0; len(b) >= 4 && i < len(w); i++ {
+		sum += uint64(w[i])
+		binary.BigEndian.PutUint32(b, w[i])
+		b = b[4:]
+	}
+	return sum
+}
+
 // write puts IP and TCP headers of shape h with options o in front of the payload that
 // buf holds; paySum is the payload's folded sum.
 func (h *shape) write(buf *packet.Buffer, paySum uint16, o *options) {
@@ -279,16 +299,7 @@ func (h *shape) write(buf *packet.Buffer, paySum uint16, o *options) {
 	control := uint32(tcpLen/4)<<28 | uint32(h.flags)<<16 | uint32(h.window)
 	sum := packet.PseudoSum(h.src, h.dst, packet.ProtoTCP, segLen) + uint64(paySum) +
 		uint64(ports) + uint64(h.sn) + uint64(h.ack) + uint64(control)
-	opt, words := t[packet.TCPHeaderLen:], o.word[:o.n]
-	for len(words) >= 2 && len(opt) >= 8 { // two at a time
-		sum += uint64(words[0]) + uint64(words[1])
-		binary.BigEndian.PutUint64(opt, uint64(words[0])<<32|uint64(words[1]))
-		opt, words = opt[8:], words[2:]
-	}
-	if len(words) == 1 {
-		sum += uint64(words[0])
-		binary.BigEndian.PutUint32(opt, words[0])
-	}
+	sum += o.store(t[packet.TCPHeaderLen:])
 	t = t[:packet.TCPHeaderLen]
 	binary.BigEndian.PutUint32(t[0:], ports)
 	binary.BigEndian.PutUint32(t[4:], h.sn)
