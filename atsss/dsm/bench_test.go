@@ -14,7 +14,7 @@ import (
 // a batch of one operation, one after the other; the result is the median round. At the
 // end the figures are printed as one table per operation. BENCHMARK.md has them.
 //
-//	go test ./atsss/dsm -run '^$' -bench Store -benchtime 31x -cpu 1
+//	go test ./atsss/dsm -run '^$' -bench Store -benchtime 51x -cpu 1
 func BenchmarkStore(b *testing.B) {
 	var all []*measurement
 	for _, op := range operations {

@@ -153,6 +153,13 @@ func (s *Ranges) room(m *Pool) *set {
 
 // TrimBelow removes everything below x.
 func (s *Ranges) TrimBelow(m *Pool, x int64) {
+	if s.set != nil {
+		s.trimBelow(m, x)
+	}
+}
+
+// trimBelow is TrimBelow where there is memory.
+func (s *Ranges) trimBelow(m *Pool, x int64) {
 	i := s.Search(x)
 	switch {
 	case i == s.Len():

@@ -369,10 +369,14 @@ func (s *Runs) Remove(m *Pool, from, to int64) {
 // ReleaseTo forgets every key below x, in a step per leaf and one per run of the leaf
 // that x lies in.
 func (s *Runs) ReleaseTo(m *Pool, x int64) {
-	l := s.last
-	if l == nil {
-		return
+	if s.last != nil {
+		s.releaseTo(m, x)
 	}
+}
+
+// releaseTo is ReleaseTo where there is a run.
+func (s *Runs) releaseTo(m *Pool, x int64) {
+	l := s.last
 	if s.dir != nil {
 		l = s.releaseLeaves(m, x)
 	}

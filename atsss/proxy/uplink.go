@@ -179,7 +179,7 @@ func (f *Subflow) release() {
 			return
 		}
 		f.down.ReleaseTo(&f.conn.session.proxy.maps, x)
-		if x < r.End() {
+		if x < r.End() || x == f.acked {
 			return
 		}
 	}

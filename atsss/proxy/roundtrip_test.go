@@ -1,0 +1,72 @@
+package proxy
+
+import (
+	"testing"
+
+	"github.com/braid-upf/braid/packet"
+)
+
+// TestRoundTripIsMeasuredUnderLoad: with 64 segments always in flight, merged into one
+// run, each round trip gives a sample and it is right. The time of a run's newest byte
+// would give none: an ACK never covers all that was sent.
+func TestRoundTripIsMeasuredUnderLoad(t *testing.T) {
+	const (
+		inFlight   = 64
+		roundTrips = 20
+		rtt        = 50 * millisecond
+		n          = 1000
+	)
+	h := newHarness(t)
+	h.connect()
+	f := h.conn().subflows[0]
+	samples, wholly := 0, 0
+	for i := range int64(roundTrips * inFlight) {
+		h.now += rtt / inFlight
+		h.serverData(n*i, n)
+		h.recycle()
+		if i < inFlight {
+			continue
+		}
+		timed := f.path.timedAt
+		h.ueAck(n * (i - inFlight + 1))
+		if timed != 0 && f.path.timedAt != timed {
+			samples++
+		}
+		if f.acked == f.next {
+			wholly++
+		}
+		if runs := f.down.Len(); runs != 1 {
+			t.Fatalf("%d runs, want all merged", runs)
+		}
+	}
+	if want := roundTrips - 2; samples < want || wholly != 0 {
+		t.Errorf("%d samples and %d ACKs of everything in %d round trips, want at least %d and 0", samples, wholly, roundTrips, want)
+	}
+	if off := f.path.srtt - rtt; off < -millisecond || off > millisecond {
+		t.Errorf("the round trip is measured as %d µs, want 50000", f.path.srtt/1000)
+	}
+}
+
+// TestRepeatedDataAreNotTimed: an ACK of bytes that were sent twice is no sample, since it
+// may be of either sending (Karn's rule, RFC 6298 §3).
+func TestRepeatedDataAreNotTimed(t *testing.T) {
+	h := newHarness(t)
+	h.connect()
+	f := h.conn().subflows[0]
+	h.serverData(0, 1000)
+	h.now += 50 * millisecond
+	h.ueAck(1000)
+	before := f.path.srtt
+	if before == 0 {
+		t.Fatal("the first round trip gave no sample")
+	}
+	h.serverData(1000, 1000)
+	h.now += 500 * millisecond
+	h.serverData(1000, 1000)
+	h.now += 5 * millisecond
+	h.recycle()
+	h.up(0, h.fromUE(0, packet.ACK, 0, h.dss(nil, 2000), 2001, nil))
+	if f.path.srtt != before {
+		t.Errorf("srtt is %d ms after an ACK of repeated data, want %d", f.path.srtt/millisecond, before/millisecond)
+	}
+}
