@@ -208,6 +208,63 @@ func TestReleaseLooksAtOneLeaf(t *testing.T) {
 	}
 }
 
+// TestMergeOverLeaves: the first run of a leaf and the last of the leaf before merge, and
+// keep their leaves in order.
+func TestMergeOverLeaves(t *testing.T) {
+	const n = 5 * maxLeaf
+	for hole := int64(1); hole < n; hole++ {
+		var s leafStore
+		for i := range int64(n) {
+			s.Append(merged(2 * i)) // every other segment
+		}
+		s.Insert(merged(2*hole - 1))
+		r, ok := s.At(merged(2*hole - 2).At)
+		if want := merged(2*hole - 2).At; !ok || r.At != want || r.N != 3*segmentSize || s.Len() != n-1 {
+			t.Fatalf("hole %d filled: %v, %v, %d runs, want three segments in one of %d", hole, r, ok, s.Len(), n-1)
+		}
+		if err := s.check(); err != nil {
+			t.Fatalf("hole %d filled: %v", hole, err)
+		}
+	}
+}
+
+// TestSparseLeavesAreJoined: where most runs are removed, leaves are given back.
+func TestSparseLeavesAreJoined(t *testing.T) {
+	var s leafStore
+	const n = 64 * maxLeaf
+	for i := range int64(n) {
+		s.Append(apart(i))
+	}
+	for i := range int64(n) {
+		if i%64 != 0 { // two runs of each leaf stay
+			s.Remove(apart(i).At, apart(i).End())
+		}
+	}
+	if leaves := s.dir.len(); s.Len() != n/64 || leaves > 8 {
+		t.Errorf("%d runs in %d leaves, want %d in at most 8", s.Len(), leaves, n/64)
+	}
+	if err := s.check(); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestDirectorySlides: the directory of a store that slides on stays as large as its
+// leaves need.
+func TestDirectorySlides(t *testing.T) {
+	var s leafStore
+	const live = 20 * maxLeaf
+	for i := range int64(50 * live) {
+		s.Append(apart(i))
+		s.ReleaseTo(apart(i - live).At)
+	}
+	if c := cap(s.dir.entries); c > 4*s.dir.len() {
+		t.Errorf("a directory for %d leaves, of %d", c, s.dir.len())
+	}
+	if made := s.pool.leaves[maxClass].free + s.dir.len(); made > 24 {
+		t.Errorf("%d leaves for %d runs", made, s.Len())
+	}
+}
+
 // TestEmptyHoldsNoMemory: a store gives its memory back when it runs empty, and all of it
 // by Free.
 func TestEmptyHoldsNoMemory(t *testing.T) {

@@ -42,8 +42,8 @@ func TestRoundTripIsMeasuredUnderLoad(t *testing.T) {
 	if want := roundTrips - 2; samples < want || wholly != 0 {
 		t.Errorf("%d samples and %d ACKs of everything in %d round trips, want at least %d and 0", samples, wholly, roundTrips, want)
 	}
-	if off := f.path.srtt - rtt; off < -millisecond || off > millisecond {
-		t.Errorf("the round trip is measured as %d µs, want 50000", f.path.srtt/1000)
+	if off := f.path.rtt() - rtt; off < -millisecond || off > millisecond {
+		t.Errorf("the round trip is measured as %d µs, want 50000", f.path.srtt)
 	}
 }
 
@@ -56,7 +56,7 @@ func TestRepeatedDataAreNotTimed(t *testing.T) {
 	h.serverData(0, 1000)
 	h.now += 50 * millisecond
 	h.ueAck(1000)
-	before := f.path.srtt
+	before := f.path.rtt()
 	if before == 0 {
 		t.Fatal("the first round trip gave no sample")
 	}
@@ -66,7 +66,7 @@ func TestRepeatedDataAreNotTimed(t *testing.T) {
 	h.now += 5 * millisecond
 	h.recycle()
 	h.up(0, h.fromUE(0, packet.ACK, 0, h.dss(nil, 2000), 2001, nil))
-	if f.path.srtt != before {
-		t.Errorf("srtt is %d ms after an ACK of repeated data, want %d", f.path.srtt/millisecond, before/millisecond)
+	if rtt := f.path.rtt(); rtt != before {
+		t.Errorf("the RTT is %d ms after an ACK of repeated data, want %d", rtt/millisecond, before/millisecond)
 	}
 }
