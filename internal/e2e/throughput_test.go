@@ -142,7 +142,7 @@ func endless(c *net.TCPConn, send bool, count *atomic.Int64) error {
 		n, err := step(b)
 		count.Add(int64(n))
 		switch {
-		case err == io.EOF, errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
+		case errors.Is(err, io.EOF), errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
 			return nil
 		case err != nil:
 			return err
