@@ -80,16 +80,29 @@ func (p *Proxy) uplinkReset(f *Subflow, g *segment, ssn int64) {
 		}
 		return
 	}
+	last := f.live() && o.Present&mptcp.TCPRST == 0 && f.fin == none
 	f.state = subflowDead
 	c.refresh()
 	if c.ended() {
 		return
 	}
-	if fast || !c.anyLive() {
+	if fast || last && c.deserted() {
 		p.count.ResetByUE++
 		p.resetServer(c)
 		p.close(c)
 	}
+}
+
+// deserted says that no subflow of c is left and none is being joined. If the UE has
+// closed the last one, by FIN or by an RST with MP_TCPRST, it may join again; a bare RST
+// for a live one is from a UE that has lost the connection.
+func (c *Conn) deserted() bool {
+	for _, s := range c.subflows {
+		if s.live() || s.state == subflowJoining {
+			return false
+		}
+	}
+	return true
 }
 
 // fastClose takes an MP_FASTCLOSE on an ACK (RFC 8684 §3.5).

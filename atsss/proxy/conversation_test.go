@@ -359,6 +359,49 @@ func TestLateSYN(t *testing.T) {
 	h.want("ue1 ssn=2+100 ack=1 dack=0 map=100@2+100")
 }
 
+// The UE resets its only subflow: the connection stands and takes a join if the UE has
+// said in the words of MPTCP that it closes a subflow, and is over if not.
+func TestOnlySubflowReset(t *testing.T) {
+	tcprst := mptcp.AppendTCPRST(nil, mptcp.ReasonMPTCP)
+	for _, tc := range []struct {
+		name   string
+		before func(*harness)
+		option []byte
+		over   bool
+	}{
+		{"bare", nil, nil, true},
+		{"with MP_TCPRST", nil, tcprst, false},
+		{"after a FIN that overtook data", func(h *harness) {
+			h.up(0, h.fromUE(0, packet.ACK|packet.FIN, 500, h.dss(nil, 0), 1, nil))
+		}, nil, false},
+		{"after a FIN", func(h *harness) {
+			h.up(0, h.fromUE(0, packet.ACK|packet.FIN, 0, h.dss(nil, 0), 1, nil))
+			h.isns[0][0]++
+		}, nil, false},
+		{"for a subflow that is gone", func(h *harness) {
+			h.up(0, h.fromUE(0, packet.RST|packet.ACK, 0, tcprst, 1, nil))
+		}, nil, false},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			h := newHarness(t)
+			h.connect()
+			if tc.before != nil {
+				tc.before(h)
+				h.recycle()
+			}
+			h.up(0, h.fromUE(0, packet.RST|packet.ACK, 0, tc.option, 1, nil))
+			if tc.over {
+				h.want("srv RST u=0 ack=0")
+				return
+			}
+			h.want()
+			h.join()
+			h.serverData(0, 100)
+			h.want("ue1 ssn=2+100 ack=1 dack=0 map=0@2+100")
+		})
+	}
+}
+
 // TestManyJoins opens and resets more joins than a connection has places for.
 func TestManyJoins(t *testing.T) {
 	h := newHarness(t)
