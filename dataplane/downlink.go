@@ -33,6 +33,7 @@ func (w *worker) downlink(b *packet.Buffer, handed bool) {
 	}
 	if s.proxied && w.ip.Proto == packet.ProtoTCP && !w.ip.Fragment {
 		if w.proxy.Downlink(w.now, &s.proxy, d.rule, b, &w.ip, &w.out) == proxy.Taken {
+			w.forwardProxied()
 			return
 		}
 	}
@@ -85,7 +86,8 @@ func (w *worker) toN3(b *packet.Buffer, d *pdr, f *far, a steer.Access) {
 // GTP-U header.
 const maxInner = 65535 - overhead4
 
-// forwardProxied queues what the proxy wants sent.
+// forwardProxied queues what the proxy wants sent. It is called for each packet, so
+// that proxied traffic leaves in its turn and not behind all other of the burst.
 func (w *worker) forwardProxied() {
 	for i := range w.out.ToUE {
 		o := &w.out.ToUE[i]

@@ -66,6 +66,7 @@ func (w *worker) toN6(b *packet.Buffer, s *session, d *pdr) {
 			rule = down.rule
 		}
 		if w.proxy.Uplink(w.now, &s.proxy, d.access, rule, b, &w.ip, &w.out) == proxy.Taken {
+			w.forwardProxied()
 			return
 		}
 	}
