@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -170,14 +171,21 @@ func disconnect(fd int) error {
 type fdStream int
 
 func (s fdStream) Read(b []byte) (int, error) {
-	n, err := unix.Read(int(s), b)
+	n, err := s.again(unix.Read, b)
 	if n == 0 && err == nil && len(b) > 0 {
 		return 0, io.EOF
 	}
-	return max(n, 0), err
+	return n, err
 }
 
-func (s fdStream) Write(b []byte) (int, error) {
-	n, err := unix.Write(int(s), b)
-	return max(n, 0), err
+func (s fdStream) Write(b []byte) (int, error) { return s.again(unix.Write, b) }
+
+// again makes a system call until no signal, such as Go's own, interrupts it.
+func (s fdStream) again(call func(int, []byte) (int, error), b []byte) (int, error) {
+	for {
+		n, err := call(int(s), b)
+		if !errors.Is(err, unix.EINTR) {
+			return max(n, 0), err
+		}
+	}
 }
