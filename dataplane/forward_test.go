@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"testing"
 
+	"github.com/braid-upf/braid/atsss/proxy"
 	"github.com/braid-upf/braid/atsss/steer"
 	"github.com/braid-upf/braid/dataplane/driver/memory"
 	"github.com/braid-upf/braid/gtpu"
@@ -383,6 +384,14 @@ func TestProxied(t *testing.T) {
 		}
 		if seg, reason := packet.ParseTCP(inner, &in); reason != packet.OK || !bytes.Contains(seg.Options(), []byte{packet.OptMPTCP, 12, 0x01}) {
 			t.Errorf("SYN/ACK for the UE: options %x, %v: no MP_CAPABLE", seg.Options(), reason)
+		}
+		got, err := f.plane.Connections(r.SEID)
+		if err != nil || len(got) != 1 || got[0].State != proxy.ConnOpening || got[0].Server.Netip() != server || got[0].ServerPort != 80 ||
+			len(got[0].Subflows) != 1 || got[0].Subflows[0].Access != access || got[0].Subflows[0].UEPort != 1000 {
+			t.Errorf("connections of the session: %+v, %v", got, err)
+		}
+		if got, err := f.plane.Connections(r.SEID + 1); got != nil || err != nil {
+			t.Errorf("connections of no session: %+v, %v", got, err)
 		}
 	}
 }

@@ -89,6 +89,14 @@ type Config struct {
 	Pool *packet.Pool // where emitted packets come from and consumed ones go
 	Keys *mptcp.KeyPool
 	Rand func() uint64 // random numbers for nonces and initial sequence numbers; crypto-strength in production
+
+	// Accept is called when a connection is proxied, after the UE's third ACK, and Closed
+	// when one that Accept was called for no longer is: both directions ended, it was
+	// reset, its session ended or the UE fell back to plain TCP. They may keep c from the
+	// one to the other, and use [Conn.Status]; of the proxy they may call SetPolicy and
+	// SetScheduler in Accept, with the time and Out of the call that they come from.
+	// nil = nobody asks.
+	Accept, Closed func(c *Conn)
 }
 
 // TickInterval is how often [Proxy.Tick] wants to be called.

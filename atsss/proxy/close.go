@@ -60,6 +60,7 @@ func (p *Proxy) uplinkFIN(f *Subflow, ssn int64) {
 func (p *Proxy) finish(c *Conn) {
 	if !c.finished {
 		c.finished = true
+		p.over(c)
 		p.arm(c, p.now+lingerLife)
 	}
 }

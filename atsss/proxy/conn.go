@@ -59,12 +59,12 @@ type Conn struct {
 
 	dssSeen    bool  // the UE has sent a DSS: data may go out of DSN order
 	failSent   bool  // MP_FAIL was sent
-	probing    bool  // the next ACK of the UE goes to the server even if it says nothing new
+	steered    bool  // rule.Policy is of Proxy.steered
+	told       bool  // Config.Accept was called, Closed was not
 	finished   bool  // both directions have ended: only late packets are to come
 	relayFIN   uint8 // stateRelay: ends that sent FIN, bit 0 UE, bit 1 server
 	addrIDs    uint8
 	current    uint8  // place of the subflow that new data went to last
-	echo       uint8  // place of the subflow that waits for the server's answer to a forwarded probe
 	lastActive stamp  // when a packet of either side last came
 	lonely     stamp  // since when no subflow is live; 0 = one is
 	challenged stamp  // when an unacceptable packet of the server was last answered; 0 = never
@@ -111,6 +111,8 @@ type uplink struct {
 	finAt        stamp  // when the FIN was last forwarded
 	probed       stamp  // when a probe of the UE was last forwarded
 	finSent      bool   // the FIN was forwarded
+	probing      bool   // the next ACK of the UE goes to the server even if it says nothing new
+	echo         uint8  // place of the subflow that waits for the server's answer to a forwarded probe
 	repeats      uint8  // of what heads a subflow, since acked last moved, up to maxRepeats
 }
 
@@ -162,6 +164,7 @@ type Subflow struct {
 	mapAt   uint8 // of the newest in maps
 
 	ueISN, ourISN uint32
+	resent        uint32 // bytes sent to the UE again, up to the most that it holds
 
 	// Downlink, in SSN.
 	next   int64      // to be used by the next new byte; the first byte is 1

@@ -42,6 +42,13 @@
 //   - Steering an established connection never ends it: a subflow that is silent
 //     keeps its state and is probed until it answers.
 //
+// # For a program around it
+//
+// What FlexCP §4 offers as a proxy socket is a Go API: [Config] Accept and Closed tell of
+// connections, [Conn.Status] of their state, subflows, round trips, losses and bytes;
+// [Proxy.SetPolicy] changes the policy of one, [Proxy.SetScheduler] hands its steering to
+// code of the user's.
+//
 // # Left out
 //
 // The Convert protocol; ECN (not negotiated); urgent data (the flag is

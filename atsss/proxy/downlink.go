@@ -89,11 +89,11 @@ func (p *Proxy) acknowledgeUE(c *Conn, sacked, duplicate bool) {
 			told = true
 		}
 	}
-	if c.echo != nowhere {
-		if s := c.subflows[c.echo]; duplicate && s.live() {
+	if c.up.echo != nowhere {
+		if s := c.subflows[c.up.echo]; duplicate && s.live() {
 			p.ackUE(s, s.echoServer())
 		}
-		c.echo = nowhere
+		c.up.echo = nowhere
 	}
 	if s := c.active(); !told && s != nil {
 		p.ackUE(s, s.echoServer())
@@ -234,15 +234,16 @@ func (p *Proxy) mappedPiece(pc *piece, c *Conn, r dsm.Run, d, n int64) (ok bool)
 		return p.nextPiece(pc, c, d, n) // it may have lost its place
 	}
 	p.count.DownlinkRetrans += uint64(pc.n)
-	p.repeat(pc.s, pc.ssn)
+	p.repeat(pc.s, pc.ssn, pc.n)
 	if pc.twin != nil {
-		p.repeat(pc.twin, pc.twinSSN)
+		p.repeat(pc.twin, pc.twinSSN, pc.n)
 	}
 	return true
 }
 
-// repeat notes that data go on s again under ssn.
-func (p *Proxy) repeat(s *Subflow, ssn int64) {
+// repeat notes that n bytes go on s again under ssn.
+func (p *Proxy) repeat(s *Subflow, ssn, n int64) {
+	s.sentAgain(n)
 	s.path.untime()
 	s.repeated(ssn, p.now)
 	p.sending(s)
@@ -348,7 +349,7 @@ func (s *Subflow) maxPayload() int64 {
 // downlinkProbe turns a keep-alive or window probe of the server into one that the UE
 // always answers, and has the answer forwarded.
 func (p *Proxy) downlinkProbe(c *Conn) {
-	c.probing = true
+	c.up.probing = true
 	if s := c.active(); s != nil {
 		p.solicit(s)
 		return

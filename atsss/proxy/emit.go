@@ -38,7 +38,7 @@ func (p *Proxy) toServer(c *Conn, buf *packet.Buffer, paySum uint16, u int64, fl
 	h.window = field(c.down.rightEdge-ack, c.ueScale)
 	h.write(buf, paySum, o)
 	c.down.ackSent, c.down.edgeSent = ack, uint32(c.down.rightEdge)
-	c.probing = false
+	c.up.probing = false
 	p.out.ToN6 = append(p.out.ToN6, buf)
 }
 

@@ -94,6 +94,7 @@ func (p *Proxy) sendFiller(f *Subflow, d, ssn, n int64) {
 	buf.SetLen(int(n))
 	clear(buf.Bytes())
 	p.count.Filled += uint64(n)
+	f.sentAgain(n)
 	p.dataUE(f, buf, 0, d, ssn, packet.PSH, 0, defaultTTL)
 }
 

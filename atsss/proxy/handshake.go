@@ -138,10 +138,10 @@ func (p *Proxy) newConn(s *Session, a steer.Access, r Rule, g *segment, k mptcp.
 		session: s, rule: r, v6: g.in.Version == 6, srv: g.in.Dst, srvPort: g.in.DstPort, point: uint16(s.nextPoint), local: localKey{Key: k.Key, IDSN: k.IDSN},
 		ueISN: g.tcp.SN(), checksum: g.opt.mp.CapableFlags&mptcp.FlagChecksum != 0,
 		timestamps: g.opt.hasTS, sackPermitted: g.opt.sackPermitted, scaled: g.opt.hasScale,
-		ueScale: g.opt.scale, current: nowhere, echo: nowhere, lastActive: p.now.stamp(),
+		ueScale: g.opt.scale, current: nowhere, lastActive: p.now.stamp(),
 	}
 	s.nextPoint = (s.nextPoint + goldenStep) % steer.Points
-	c.up.fin, c.down.fin = none, none
+	c.up.fin, c.up.echo, c.down.fin = none, nowhere, none
 	c.down.rightEdge = int64(g.tcp.Window())
 	c.down.window = uint32(c.down.rightEdge)
 	f := p.addSubflow(c, 0, s, a, r, g)
@@ -380,7 +380,7 @@ func (p *Proxy) establish(c *Conn, f *Subflow, g *segment) {
 	c.down.window = uint32(c.down.rightEdge)
 	c.up.tsecr = g.opt.tsecr
 	f.path.progress(f, 1, p.now)
-	c.probing = true
+	c.up.probing = true
 	if n := int64(len(g.payload)); n > 0 && g.opt.mp.CapableLen == 20 {
 		// The payload of a SYN that was lost, so that the SYN/ACK is of a repetition
 		// without it: it comes with a third ACK that maps nothing, at positions below 0.
@@ -395,6 +395,7 @@ func (p *Proxy) establish(c *Conn, f *Subflow, g *segment) {
 	// Without a DATA_ACK in the first packet that it gets, the UE becomes plain TCP.
 	p.ackUE(f, f.ueTSval)
 	p.nudge(c)
+	p.accepted(c)
 	if p.early[c] != nil {
 		p.takeEarly(c)
 	}

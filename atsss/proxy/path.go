@@ -53,6 +53,7 @@ type path struct {
 	fillNext   uint32 // low half of the SSN from which filling goes on
 	filled     stamp  // when the last round of filling began
 	moved      stamp  // when acked last moved on
+	window     uint32 // most bytes in flight, lately
 	plugged    stamp  // when a hole was last plugged
 	fillLeft   int16  // segments that may still be filled in this round
 	fillSize   int16  // segments of the last round
@@ -97,6 +98,10 @@ func (t *path) progress(f *Subflow, ack int64, now Time) {
 	if t.timedAt != 0 && int32(uint32(ack)-t.timedSSN) >= 0 {
 		t.sample(now - t.timedAt)
 		t.timedAt = 0
+		t.window = max(t.window-t.window/4, uint32(f.next-f.acked))
+		if c := f.conn; c.steered {
+			c.session.proxy.steered[c].measured = true
+		}
 	}
 	t.heard(f, now)
 	if ack == f.next {
@@ -161,6 +166,9 @@ func (p *Proxy) Heard(now Time, s *Session, a steer.Access) {
 
 // refresh works out anew which subflow of c serves each access.
 func (c *Conn) refresh() {
+	if c.steered {
+		c.session.proxy.steered[c].changed = true
+	}
 	c.usable = [steer.NumAccesses]uint8{nowhere, nowhere}
 	for _, s := range c.subflows {
 		if s.confirmed() && !s.path.stalled() && !s.path.recovering && c.usable[s.access] == nowhere {
@@ -245,6 +253,9 @@ func (c *Conn) choose() *Subflow {
 			return s
 		}
 	}
+	if c.steered {
+		c.session.proxy.consult(c)
+	}
 	if c.rule.Policy != nil {
 		if a, ok := c.rule.Policy.Choose(c.available(), uint32(c.point)); ok {
 			return c.subflows[c.usable[a]]
@@ -301,7 +312,7 @@ func (p *Proxy) AccessRules(now Time, s *Session, r func(pdr uint16) Rule, out *
 	p.now, p.out = now, out
 	for c := s.conns; c != nil; c = c.inSession.next {
 		if n := r(c.rule.PDR); n.Policy != nil {
-			c.rule = n
+			p.obey(c, n)
 		}
 		if c.state == stateEstablished {
 			p.nudge(c)

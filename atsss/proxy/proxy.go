@@ -9,6 +9,7 @@ import (
 
 // Proxy holds the proxied connections of one worker.
 type Proxy struct {
+	cfg  Config
 	pool *packet.Pool
 	keys *mptcp.KeyPool
 	rand func() uint64
@@ -22,6 +23,8 @@ type Proxy struct {
 	early  map[*Conn][]*packet.Buffer // of servers, before the third ACK
 	held   int                        // packets in early
 
+	steered map[*Conn]*steering // connections whose policy the user has set
+
 	// Scratch of the packet being worked on.
 	now     Time
 	out     *Out
@@ -30,12 +33,13 @@ type Proxy struct {
 	scratch [40]byte // of one MPTCP option on its way there
 	blocks  []dsm.Range
 	sackSet dsm.Ranges
+	status  ConnStatus // for a scheduler
 }
 
 // New makes a proxy without connections.
 func New(cfg Config) *Proxy {
 	return &Proxy{
-		pool: cfg.Pool, keys: cfg.Keys, rand: cfg.Rand,
+		cfg: cfg, pool: cfg.Pool, keys: cfg.Keys, rand: cfg.Rand,
 		flows: newFlowTable(cfg.Rand), tokens: make(map[uint32]*Conn), joins: make(map[*Subflow]joinNonces),
 		early:  make(map[*Conn][]*packet.Buffer),
 		blocks: make([]dsm.Range, 0, 5),
@@ -110,7 +114,7 @@ func (p *Proxy) Downlink(now Time, s *Session, r Rule, buf *packet.Buffer, in *p
 	c := f.conn
 	c.lastActive = now.stamp()
 	if r.Policy != nil && r != c.rule {
-		c.rule = r
+		p.obey(c, r)
 	}
 	switch c.state {
 	case stateEstablished:
@@ -190,6 +194,7 @@ func (p *Proxy) EndSession(s *Session) {
 
 // forget removes c and everything that leads to it.
 func (p *Proxy) forget(c *Conn) {
+	p.over(c)
 	p.dropEarly(c)
 	c.handshakeEnds()
 	if c.state == stateSYN { // nobody has seen the key
@@ -212,6 +217,7 @@ func (p *Proxy) forget(c *Conn) {
 // close ends c: late packets are answered for a while, then it is forgotten.
 func (p *Proxy) close(c *Conn) {
 	c.state = stateClosed
+	p.over(c)
 	p.arm(c, p.now+lingerLife)
 	p.freeMaps(c)
 }
@@ -239,6 +245,7 @@ func (p *Proxy) relay(c *Conn) {
 	p.dropEarly(c)
 	c.handshakeEnds()
 	c.state = stateRelay
+	p.over(c)
 }
 
 // relayed notes the end of a connection that passes unchanged; side is a bit for the

@@ -388,7 +388,7 @@ func (p *Proxy) uplinkPureAck(f *Subflow, g *segment, news, moved bool) {
 		t.provoked--
 		duplicate = false
 	}
-	if !news && !c.probing && !duplicate || c.ended() && c.down.ackSent == c.down.acked {
+	if !news && !c.up.probing && !duplicate || c.ended() && c.down.ackSent == c.down.acked {
 		p.pool.Put(g.buf)
 		return
 	}
@@ -406,7 +406,7 @@ func (p *Proxy) uplinkProbe(f *Subflow, g *segment) (used bool) {
 		return false
 	}
 	c.up.probed = p.now.stamp()
-	c.echo = f.index
+	c.up.echo = f.index
 	g.keepPayload(0)
 	p.toServer(c, g.buf, 0, c.up.next-1, 0, 0, defaultTTL)
 	return true

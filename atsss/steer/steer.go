@@ -130,3 +130,19 @@ func (p *Policy) Choose(available Set, point uint32) (a Access, ok bool) {
 	}
 	return a.Other(), available.Has(a.Other())
 }
+
+// Decision is the answer of a steering policy that a program gives for one connection.
+type Decision struct {
+	Access    Access // for new data, while it is of use
+	Redundant bool   // copies go on the other access
+}
+
+// Priorities are those of the mode that carries d out: Redundant, or Active-Standby.
+func (d Decision) Priorities() (p [NumAccesses]Priority) {
+	first, second := Active, Standby
+	if d.Redundant {
+		first, second = Primary, Secondary
+	}
+	p[d.Access], p[d.Access.Other()] = first, second
+	return p
+}
