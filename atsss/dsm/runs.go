@@ -53,16 +53,13 @@ func (c *Cursor) Prev() bool {
 	return false
 }
 
-// before is the run before the cursor, which is OK; nil if there is none.
+// before is the run before the cursor; nil if there is none.
 func (c *Cursor) before() *Run {
-	switch {
-	case c.i > c.leaf.head:
-		return &c.leaf.runs[c.i-1]
-	case c.k > 0:
-		l := c.dir.entry(c.k - 1).leaf
-		return &l.runs[len(l.runs)-1]
+	p := *c
+	if !p.Prev() {
+		return nil
 	}
-	return nil
+	return &p.leaf.runs[p.i]
 }
 
 // Empty says whether there is no run.

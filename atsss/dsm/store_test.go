@@ -1,6 +1,9 @@
 package dsm
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+)
 
 // store is what the one that ships and those that it is compared with do.
 type store interface {
@@ -102,14 +105,17 @@ func (s *leafStore) checkReading() error {
 	if r, ok := s.First(); ok && r != runs[0] {
 		return fmt.Errorf("First() = %v of %v", r, runs)
 	}
-	for c := s.Search(-1 << 62); c.OK(); c.Next() {
-		if len(runs) == 0 || c.Run() != runs[0] {
-			return fmt.Errorf("a cursor gives %v before %v", c.Run(), runs)
-		}
-		runs = runs[1:]
+	var up, down []Run
+	c := s.Search(-1 << 62)
+	for ; c.OK(); c.Next() {
+		up = append(up, c.Run())
 	}
-	if len(runs) > 0 {
-		return fmt.Errorf("a cursor leaves out %v", runs)
+	for c = s.End(); c.Prev(); {
+		down = append(down, c.Run())
+	}
+	slices.Reverse(down)
+	if !slices.Equal(up, runs) || !slices.Equal(down, runs) {
+		return fmt.Errorf("a cursor gives %v upwards and %v downwards of %v", up, down, runs)
 	}
 	return nil
 }
