@@ -280,6 +280,26 @@ func TestClose(t *testing.T) {
 	}
 }
 
+// TestServerHoleSolicitsNothing has the server's FIN overtake data: as long as these do
+// not come, the UE owes no DATA_ACK.
+func TestServerHoleSolicitsNothing(t *testing.T) {
+	h := newHarness(t)
+	h.connect()
+	h.serverData(0, 500)
+	h.ueAck(500)
+	h.down(h.fromServer(packet.ACK|packet.FIN, 1500, 0, nil))
+	h.want("ue0 ssn=501 ack=1 dack=0 fin=1500")
+	h.idle(10_000 * millisecond)
+	h.want()
+	h.serverData(500, 1000)
+	h.want("ue0 ssn=501+1000 ack=1 dack=0 map=500@501+1000")
+	h.ueAck(1500)
+	h.idle(1_000 * millisecond)
+	if len(h.out.ToUE) == 0 {
+		t.Error("the DATA_ACK of the DATA_FIN is not asked for")
+	}
+}
+
 func TestServerReset(t *testing.T) {
 	h := newHarness(t)
 	h.connect()

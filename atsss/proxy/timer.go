@@ -134,7 +134,10 @@ func (p *Proxy) checkPaths(c *Conn) (busy bool) {
 			p.checkPath(s)
 		}
 	}
-	pending := c.down.fin != none && c.down.acked <= c.down.fin || c.down.acked < c.down.next
+	// What the UE owes: the DATA_ACK of the DATA_FIN, or of data that it was sent; if the
+	// next byte did not come from the server, the UE waits for it, too.
+	_, pending := c.down.runs.At(c.down.acked)
+	pending = pending || c.down.acked == c.down.fin
 	if pending && !owing {
 		p.solicitDataAck(c)
 	}

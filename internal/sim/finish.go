@@ -13,6 +13,7 @@ type Result struct {
 	Failure  string        // "" = all invariants held and every connection ended as planned
 	Trace    string        // the last packets
 	Done     time.Duration // when the last connection had ended
+	Stalled  bool          // netstack's own recovery had stalled; this is the run without it
 	Packets  int
 	Counters map[string]uint64 // of the proxy
 	Clients  []clientStats

@@ -1,7 +1,6 @@
 package sim
 
 import (
-	"flag"
 	"hash/fnv"
 	"math/rand/v2"
 	"strings"
@@ -12,8 +11,6 @@ import (
 	"github.com/braid-upf/braid/packet"
 )
 
-var netSeeds = flag.Uint64("netstack", 150, "number of seeds TestNetstackSeeds runs, from -first on")
-
 // TestNetstackEndpoints runs the model of the client against netstack, without MPTCP
 // and without proxy.
 func TestNetstackEndpoints(t *testing.T) {
@@ -23,7 +20,7 @@ func TestNetstackEndpoints(t *testing.T) {
 			c := &cfg.Conns[j]
 			c.Client.plain, c.Client.checksum, c.TCP.reserve, c.ServeTCP.longest, c.Joins = true, false, 0, 0, nil
 		}
-		r := runNetstack(cfg, drawNetOptions, func(w *world) middle { return router{w} }, nil)
+		r, _ := runNetstack(cfg, drawNetOptions, func(w *world) middle { return router{w} }, nil)
 		if r.Failure != "" {
 			t.Fatalf("seed %d: %s\n%s", i, r.Failure, r.Trace)
 		}
@@ -35,7 +32,7 @@ func TestNetstackSeesBytes(t *testing.T) {
 	cfg := upload(10_000)
 	cfg.Conns[0].Client.plain, cfg.Conns[0].TCP.reserve = true, 0
 	fixed := func(*rand.Rand) netOptions { return netOptions{} }
-	r := runNetstack(cfg, fixed, func(w *world) middle { return router{w} }, func(point int, pkt []byte) []byte {
+	r, _ := runNetstack(cfg, fixed, func(w *world) middle { return router{w} }, func(point int, pkt []byte) []byte {
 		if last := len(pkt) - 1; point == toServer && len(pkt) > 1000 {
 			pkt[last] ^= 1
 			putChecksum(pkt)
@@ -51,7 +48,7 @@ func TestNetstackSeesBytes(t *testing.T) {
 func TestNetstackRepeats(t *testing.T) {
 	run := func(seed uint64) (packets uint64, r Result) {
 		sum := fnv.New64a()
-		r = runNetstack(baseFromSeed(seed), drawNetOptions, nil, func(_ int, pkt []byte) []byte {
+		r, _ = runNetstack(baseFromSeed(seed), drawNetOptions, nil, func(_ int, pkt []byte) []byte {
 			sum.Write(pkt)
 			return pkt
 		})
@@ -72,20 +69,7 @@ func TestNetstackRepeats(t *testing.T) {
 }
 
 // TestNetstackSeeds runs scenarios drawn from seeds with netstack as server.
-func TestNetstackSeeds(t *testing.T) {
-	from, n := *first, *netSeeds
-	if *seed != 0 {
-		from, n = *seed, 1
-	}
-	for i := range n {
-		r := RunNetstack(baseFromSeed(from + i))
-		if r.Failure != "" {
-			t.Errorf("seed %d: %s\n%sreplay: go test ./internal/sim -run TestNetstackSeeds -seed %d -packets 200 -v", from+i, r.Failure, r.Trace, from+i)
-		} else if n == 1 {
-			t.Logf("%v, %d packets, %v %+v %+v", r.Done, r.Packets, r.Counters, r.Servers, r.Watches)
-		}
-	}
-}
+func TestNetstackSeeds(t *testing.T) { runSeeds(t, NetstackSeeds, *seeds/5) }
 
 func TestNetstack(t *testing.T) {
 	const size = 300_000
@@ -257,7 +241,7 @@ func TestNetstack(t *testing.T) {
 			if s.change != nil {
 				s.change(&cfg, &cfg.Conns[0])
 			}
-			r := runNetstack(cfg, func(*rand.Rand) netOptions { return s.options }, nil, nil)
+			r, _ := runNetstack(cfg, func(*rand.Rand) netOptions { return s.options }, nil, nil)
 			if r.Failure != "" {
 				t.Fatalf("%s\n%s", r.Failure, r.Trace)
 			}

@@ -52,7 +52,7 @@ func TestRedundantSeeds(t *testing.T) {
 // runFailed runs seeds that once failed.
 func runFailed(t *testing.T, s Seeds, failed []uint64) {
 	for _, seed := range failed {
-		if r := Run(s.draw(seed)); r.Failure != "" {
+		if r := s.run(s.draw(seed)); r.Failure != "" {
 			t.Error(Failure{s, seed, r})
 		}
 	}
@@ -61,7 +61,7 @@ func runFailed(t *testing.T, s Seeds, failed []uint64) {
 // runSeeds runs n seeds from the first on, or the one seed that was asked for.
 func runSeeds(t *testing.T, s Seeds, n uint64) {
 	if *seed != 0 {
-		r := Run(s.draw(*seed))
+		r := s.run(s.draw(*seed))
 		t.Logf("%+v", s.draw(*seed))
 		if r.Failure != "" {
 			t.Fatal(Failure{s, *seed, r})
@@ -72,12 +72,19 @@ func runSeeds(t *testing.T, s Seeds, n uint64) {
 	if testing.Short() {
 		n = min(n, 100)
 	}
+	stalled := uint64(0)
 	ended := func(seed uint64, r Result) {
 		if r.Failure != "" {
 			t.Error(Failure{s, seed, r})
 		}
+		if r.Stalled {
+			stalled++
+		}
 	}
 	s.Soak(t.Context(), *first, n, runtime.GOMAXPROCS(0), ended)
+	if stalled > 2+n/50 {
+		t.Errorf("netstack stalled in %d of %d seeds: too often to be its own fault", stalled, n)
+	}
 }
 
 // onceFailed are seeds of the base scenarios that found errors. Of the proxy: data stuck behind a hole whose

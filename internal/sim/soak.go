@@ -6,18 +6,21 @@ import (
 	"sync"
 )
 
-// Seeds is a way to draw a scenario from a seed, and the test that runs it.
+// Seeds is a way to draw a scenario from a seed and to run it, and the test that does.
 type Seeds struct {
 	draw func(seed uint64) Config
+	run  func(Config) Result
 	test string
 }
 
-// The ways to draw a scenario. The first two differ in the steering policies alone.
+// The ways to draw a scenario. The first two differ in the steering policies alone, the
+// third has another server than the second.
 var (
-	AnySeeds       = Seeds{FromSeed, "TestSeeds"}
-	RedundantSeeds = Seeds{RedundantFromSeed, "TestRedundantSeeds"} // Redundant among the policies
+	AnySeeds       = Seeds{FromSeed, Run, "TestSeeds"}
+	RedundantSeeds = Seeds{RedundantFromSeed, Run, "TestRedundantSeeds"} // Redundant among the policies
+	NetstackSeeds  = Seeds{RedundantFromSeed, RunNetstack, "TestNetstackSeeds"}
 
-	baseSeeds = Seeds{baseFromSeed, "TestSeeds -base"} // without what extend adds
+	baseSeeds = Seeds{baseFromSeed, Run, "TestSeeds -base"} // without what extend adds
 )
 
 // Failure is a seed whose run broke an invariant.
@@ -55,7 +58,7 @@ func (s Seeds) Soak(ctx context.Context, first, n uint64, workers int, ended fun
 				if !ok {
 					return
 				}
-				r := Run(s.draw(seed))
+				r := s.run(s.draw(seed))
 				mu.Lock()
 				ended(seed, r)
 				mu.Unlock()

@@ -25,6 +25,7 @@ func main() {
 	first := flag.Uint64("first", uint64(time.Now().Unix())<<20, "first seed; else new ones each second")
 	workers := flag.Int("workers", runtime.GOMAXPROCS(0), "seeds run at a time")
 	redundant := flag.Bool("redundant", false, "seeds with the steering mode Redundant among their policies")
+	netstack := flag.Bool("netstack", false, "such seeds with gVisor's netstack as server")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
@@ -35,7 +36,10 @@ func main() {
 	}
 	fmt.Printf("seeds from %d on, %d at a time\n", *first, *workers)
 	t := tally{of: sim.AnySeeds, begin: time.Now()}
-	if *redundant {
+	switch {
+	case *netstack:
+		t.of = sim.NetstackSeeds
+	case *redundant:
 		t.of = sim.RedundantSeeds
 	}
 	t.shown = t.begin
