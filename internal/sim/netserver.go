@@ -68,9 +68,9 @@ type netServer struct {
 	isDone   bool // TIME-WAIT, or nothing if the client closed first
 
 	keepalive time.Duration
-	lastSent  time.Duration
-	isn       uint32 // of the SYN/ACK
-	acked     int64  // bytes
+	lastSent  time.Duration // anything that takes sequence space
+	isn       uint32        // of the SYN/ACK
+	acked     int64         // bytes
 	finAcked  bool
 }
 
@@ -93,8 +93,7 @@ func (n *netServers) serve(w *world, p *pair, local endpoint, up, down stream) s
 	v.host = newNetHost(&w.clock, rng, local.addr, max(1500, c.mss+60), c.longest)
 	v.host.woken = v.act
 	v.host.send = func(pkt []byte) {
-		v.noteISN(pkt)
-		v.lastSent = w.clock.Now()
+		v.noteSent(pkt)
 		w.n6Down.send(pkt)
 	}
 	v.configure(c)
@@ -135,13 +134,19 @@ func (v *netServer) listen(c *tcpConfig, local endpoint) {
 	must(v.listener.Listen(netBacklog))
 }
 
-// noteISN takes the ISN from the SYN/ACK, to know what an ACK says.
-func (v *netServer) noteISN(pkt []byte) {
+// noteSent takes the ISN from the SYN/ACK, to know what an ACK says, and the time of data,
+// which keepalives are not.
+func (v *netServer) noteSent(pkt []byte) {
 	s, err := decode(pkt)
 	if err != nil {
 		v.w.fail("netstack: %v: %x", err, pkt)
-	} else if s.has(packet.SYN) {
+		return
+	}
+	if s.has(packet.SYN) {
 		v.isn = s.sn
+	}
+	if s.space() > 0 {
+		v.lastSent = v.w.clock.Now()
 	}
 }
 
