@@ -72,11 +72,14 @@ func sumBlocksGeneric(b []byte) uint64 {
 
 // Fold reduces a sum to 16 bits with end-around carry. The checksum field is its
 // complement.
+//
+// The halves of a number are added by adding it to itself with the halves exchanged: the
+// carry out of the lower half goes into the upper one, which is the result.
 func Fold(s uint64) uint16 {
-	s = s>>32 + s&0xffffffff // at most 33 bits
-	s = s>>16 + s&0xffff     // at most 18
-	s = s>>16 + s&0xffff     // at most 17
-	return uint16(s>>16 + s&0xffff)
+	s += bits.RotateLeft64(s, 32)
+	w := uint32(s >> 32)
+	w += bits.RotateLeft32(w, 16)
+	return uint16(w >> 16)
 }
 
 // PseudoSum is the sum of the pseudo header of a transport segment of n bytes

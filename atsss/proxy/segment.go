@@ -122,10 +122,10 @@ func (g *segment) ttl() uint8 {
 func (o *tcpOptions) parse(b []byte) bool {
 	o.mss, o.hasScale, o.sackPermitted, o.hasTS, o.sacks = 0, false, false, false, 0
 	o.mp.Present, o.mp.Ignored = 0, 0
-	if len(b) == 12 && binary.BigEndian.Uint32(b) == tsWord { // nearly every packet of a server
+	if len(b) >= 12 && binary.BigEndian.Uint32(b) == tsWord { // nearly every packet
 		o.hasTS = true
 		o.tsval, o.tsecr = binary.BigEndian.Uint32(b[4:]), binary.BigEndian.Uint32(b[8:])
-		return true
+		b = b[12:]
 	}
 	for len(b) > 0 {
 		switch b[0] {
