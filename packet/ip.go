@@ -206,11 +206,11 @@ func updateChecksum(c []byte, old, new uint16) {
 // or both IPv6. total is the length of the whole packet, header included.
 func PutIPHeader(b []byte, v6 bool, src, dst *Addr, proto, tos, ttl uint8, total int) int {
 	if v6 {
-		b[0], b[1], b[2], b[3] = 6<<4|tos>>4, tos<<4, 0, 0
-		binary.BigEndian.PutUint16(b[4:], uint16(total-40))
-		b[6], b[7] = proto, ttl
-		copy(b[8:], src[:])
-		copy(b[24:], dst[:])
+		h := (*[40]byte)(b)
+		first := uint64(6<<4|tos>>4)<<56 | uint64(tos<<4)<<48 | uint64(uint16(total-40))<<16
+		binary.BigEndian.PutUint64(h[:], first|uint64(proto)<<8|uint64(ttl))
+		*(*Addr)(h[8:]) = *src
+		*(*Addr)(h[24:]) = *dst
 		return 40
 	}
 	const idDF = 0x4000 // ID 0, DF (RFC 6864 §4.1: atomic datagram)

@@ -33,7 +33,7 @@ func (p *Proxy) toServer(c *Conn, buf *packet.Buffer, paySum uint16, u int64, fl
 	f := c.subflows[0]
 	var h shape // field by field: a literal would be made elsewhere and copied
 	h.src, h.dst, h.srcPort, h.dstPort = &f.ue, &c.srv, f.uePort, c.srvPort
-	h.v6, h.tos, h.ttl = c.v6, tos&^ecnMask, ttl
+	h.v6, h.tos, h.ttl, h.addrs = c.v6, tos&^ecnMask, ttl, f.addrs
 	h.sn, h.ack, h.flags = c.srvSN(u), c.srvAckSN(ack), flags|packet.ACK
 	h.window = field(c.down.rightEdge-ack, c.ueScale)
 	h.write(buf, paySum, o)
@@ -66,7 +66,7 @@ func (p *Proxy) toUE(s *Subflow, buf *packet.Buffer, paySum uint16, ssn int64, f
 	c := s.conn
 	var h shape
 	h.src, h.dst, h.srcPort, h.dstPort = &c.srv, &s.ue, c.srvPort, s.uePort
-	h.v6, h.tos, h.ttl = c.v6, tos&^ecnMask, ttl
+	h.v6, h.tos, h.ttl, h.addrs = c.v6, tos&^ecnMask, ttl, s.addrs
 	h.sn, h.ack, h.flags = s.sn(ssn), s.ueISN+uint32(s.rcvNext), flags|packet.ACK
 	h.window = field(c.up.rightEdge-c.up.acked, c.srvScale)
 	h.write(buf, paySum, o)

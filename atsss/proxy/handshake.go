@@ -164,7 +164,8 @@ func (p *Proxy) addSubflow(c *Conn, i int, s *Session, a steer.Access, r Rule, g
 	f := &Subflow{
 		conn: c, session: s, pdr: r.PDR, access: a, index: uint8(i), ue: g.in.Src, uePort: g.in.SrcPort,
 		ueISN: g.tcp.SN(), scale: g.opt.scale, ueTSval: g.opt.tsval, tsvalAt: p.now.stamp(),
-		next: 1, acked: 1, rcvNext: 1, fin: none, ackSent: 1,
+		addrs: packet.Fold(packet.SumWords(g.in.Src[:]) + packet.SumWords(g.in.Dst[:])),
+		next:  1, acked: 1, rcvNext: 1, fin: none, ackSent: 1,
 	}
 	if i == len(c.subflows) {
 		c.subflows = append(c.subflows, f)

@@ -180,6 +180,7 @@ type shape struct {
 	sn, ack          uint32
 	flags            uint8
 	window           uint16
+	addrs            uint16 // sum of both addresses; 0 = not known
 }
 
 // options are the TCP options of a segment being written, as 32-bit words: what the
@@ -297,7 +298,11 @@ func (h *shape) write(buf *packet.Buffer, paySum uint16, o *options) {
 	t := b[ipLen:]
 	ports := uint32(h.srcPort)<<16 | uint32(h.dstPort)
 	control := uint32(tcpLen/4)<<28 | uint32(h.flags)<<16 | uint32(h.window)
-	sum := packet.PseudoSum(h.src, h.dst, packet.ProtoTCP, segLen) + uint64(paySum) +
+	addrs := uint64(h.addrs)
+	if addrs == 0 {
+		addrs = packet.SumWords(h.src[:]) + packet.SumWords(h.dst[:])
+	}
+	sum := addrs + packet.ProtoTCP + uint64(segLen) + uint64(paySum) +
 		uint64(ports) + uint64(h.sn) + uint64(h.ack) + uint64(control)
 	sum += o.store(t[packet.TCPHeaderLen:])
 	t = t[:packet.TCPHeaderLen]
