@@ -150,6 +150,20 @@ func BenchmarkSum1400(b *testing.B) {
 	}
 }
 
+// TestSumWords compares the sum of a header with that of any bytes.
+func TestSumWords(t *testing.T) {
+	r := rand.New(rand.NewPCG(3, 5))
+	for n := 0; n <= 60; n += 4 {
+		b := make([]byte, n)
+		for i := range b {
+			b[i] = byte(r.Uint32() | r.Uint32())
+		}
+		if got, want := Fold(SumWords(b)), Fold(Sum(b)); got != want {
+			t.Errorf("%d bytes: %#x, want %#x", n, got, want)
+		}
+	}
+}
+
 // TestSumBlocks compares the vector and the plain form of the sum over blocks.
 func TestSumBlocks(t *testing.T) {
 	r := rand.New(rand.NewPCG(3, 4))

@@ -48,7 +48,7 @@ func (g *segment) read(buf *packet.Buffer, in *packet.Info) packet.Reason {
 	if buf.Checksum == packet.ChecksumVerified {
 		g.paySum = ^packet.Fold(header)
 	} else {
-		g.paySum = packet.Fold(packet.Sum(g.payload))
+		g.paySum = uint16(packet.Sum(g.payload))
 		if packet.Fold(header+uint64(g.paySum)) != 0xffff {
 			return packet.BadChecksum
 		}
