@@ -128,8 +128,10 @@ func (f *Subflow) expectedSSN(ssn int64) bool {
 	if ssn == end {
 		return true
 	}
-	for at := f.up.Search(end); at.OK() && at.Run().At <= end; at.Next() {
+	walk := maxWalk
+	for at := f.up.Search(end); at.OK() && at.Run().At <= end && walk > 0; at.Next() {
 		end = at.Run().End()
+		walk--
 	}
 	if last := f.up.End(); last.Prev() && ssn == last.Run().End() {
 		return true

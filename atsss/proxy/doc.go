@@ -49,6 +49,30 @@
 // [Proxy.SetPolicy] changes the policy of one, [Proxy.SetScheduler] hands its steering to
 // code of the user's.
 //
+// # Bad packets
+//
+// A packet is taken only if its SN and what it acknowledges are ones that its sender may
+// use now (RFC 9293 §3.10.7.4, RFC 5961): without that, whoever knows the 4-tuple could
+// forge a DATA_ACK or a REMOVE_ADDR. Any other changes no state, is counted, and answered
+// with the numbers expected, at most twice a second on each subflow and to each server.
+// An RST counts at the SN expected alone, or with the key of an MP_FASTCLOSE. Where this is
+// laxer than the RFCs, since numbers here lag behind those of the ends, accept.go says so.
+//
+// What the ends can make the proxy keep is bounded (TestExhaustion, TestSYNFlood):
+//
+//	connections of a session             16,384 (maxConnections), of them
+//	  without the third ACK                 256 (maxHandshakes), 60 s long
+//	subflows of a connection                 32 (maxSubflows), of them
+//	  without the third ACK                   8 (maxJoining), 60 s long; the oldest gives way
+//	pieces of a connection's mappings    16,384 of all subflows, as many by position (maxRuns)
+//	SACKed ranges                            64 of each subflow and of the server (dsm.MaxRanges)
+//	numbers outstanding on a subflow       2^30 (maxAhead)
+//	pieces looked at for a packet's SACK    512 (maxWalk)
+//	segments of one round of filling      1,024 (maxFill), 10 if the last was not answered
+//
+// Beyond them a SYN becomes plain TCP, a join is refused, and data are dropped, to be sent
+// again.
+//
 // # Left out
 //
 // The Convert protocol; ECN (not negotiated); urgent data (the flag is

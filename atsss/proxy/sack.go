@@ -110,8 +110,8 @@ func (p *Proxy) collectSACK(c *Conn, set *dsm.Ranges) {
 	}
 }
 
-// maxWalk bounds the pieces of a mapping that are looked at for one packet's SACK: an end
-// that scatters its data gets less SACK, not more time.
+// maxWalk bounds the pieces of a mapping that are looked at for the SACK of one packet, or
+// for one RST: an end that scatters its data gets less SACK, not more time.
 const maxWalk = 512
 
 // mapDown adds to set the downlink positions of the SSNs [from, to), as long as walk, which
