@@ -17,6 +17,8 @@ type talk struct {
 	*harness
 	got       []string // what the ends got, in words
 	joinNonce uint32
+	tap       func(fromUE bool, buf *packet.Buffer) // sees each packet of the conversation; may be nil
+	look      func()                                // sees what comes of each; may be nil
 	buffers   map[*packet.Buffer]bool // all there were at the beginning
 }
 
@@ -55,6 +57,9 @@ type step struct {
 // give gives the proxy a packet of the UE over access a, or of the server, and notes what
 // comes of it.
 func (k *talk) give(fromUE bool, a steer.Access, buf *packet.Buffer) {
+	if k.tap != nil {
+		k.tap(fromUE, buf)
+	}
 	k.offer(fromUE, a, buf)
 	k.note()
 }
@@ -78,6 +83,9 @@ func (k *talk) offer(fromUE bool, a steer.Access, buf *packet.Buffer) {
 
 // note writes down what the proxy sent.
 func (k *talk) note() {
+	if k.look != nil {
+		k.look()
+	}
 	for _, b := range k.out.ToN6 {
 		k.got = append(k.got, k.describeN6(b))
 	}
@@ -107,7 +115,9 @@ var handshake = []step{
 	}},
 	{"SYN/ACK", func(k *talk) {
 		k.offer(false, 0, k.synACK(0, 0, nil, nil))
-		k.keyB = k.segment(k.out.ToUE[0].Buf).opt.mp.SenderKey
+		if len(k.out.ToUE) > 0 { // or something bad came before
+			k.keyB = k.segment(k.out.ToUE[0].Buf).opt.mp.SenderKey
+		}
 		_, k.idsnA = k.keyA.Derive()
 		_, k.idsnB = k.keyB.Derive()
 		k.note()
@@ -129,8 +139,10 @@ var conversation = slices.Concat(handshake, []step{
 	{"join's SYN", func(k *talk) {
 		opt := mptcp.AppendJoinSYN(negotiation(k.tsUE, 0), false, 2, tokenOf(k.keyB), 0xfc14f237)
 		k.offer(true, 1, k.build(shape{src: &k.ue, dst: &k.srv, srcPort: 40001, dstPort: 80, sn: 0x1000, flags: packet.SYN, window: 65535}, opt, nil))
-		g := k.segment(k.out.ToUE[0].Buf)
-		k.isns[1][1], k.joinNonce = g.tcp.SN(), g.opt.mp.JoinNonce
+		if len(k.out.ToUE) > 0 {
+			g := k.segment(k.out.ToUE[0].Buf)
+			k.isns[1][1], k.joinNonce = g.tcp.SN(), g.opt.mp.JoinNonce
+		}
 		k.note()
 	}},
 	{"join's third ACK", func(k *talk) {
