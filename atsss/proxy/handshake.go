@@ -29,14 +29,16 @@ const synPatience = 3000 * millisecond
 // uplinkSYN takes a SYN. f is the subflow with its 4-tuple, nil if there is none.
 func (p *Proxy) uplinkSYN(s *Session, a steer.Access, r Rule, f *Subflow, g *segment) Verdict {
 	o := &g.opt.mp
-	if o.Present&(mptcp.Join|mptcp.Capable) == mptcp.Join && o.JoinLen == 12 {
-		p.uplinkJoin(s, a, r, f, g)
-		return Taken
-	}
-	if f != nil {
+	join := o.Present&(mptcp.Join|mptcp.Capable) == mptcp.Join && o.JoinLen == 12
+	if f != nil && !(join && f.conn.state == stateEstablished && !f.conn.finished) {
 		if v, known := p.repeatedSYN(f, g); known {
 			return v
 		}
+		f = nil
+	}
+	if join {
+		p.uplinkJoin(s, a, r, f, g)
+		return Taken
 	}
 	if o.Present == 0 && o.Ignored == 0 {
 		return NotProxied

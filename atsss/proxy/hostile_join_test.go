@@ -106,6 +106,21 @@ func TestForgedJoins(t *testing.T) {
 	})
 }
 
+// The SYN of a join on the 4-tuple of another connection's handshake is none of either.
+func TestJoinOnHandshake(t *testing.T) {
+	h := newHarness(t)
+	h.connect()
+	syn := h.build(shape{src: &h.ue, dst: &h.srv, srcPort: 41000, dstPort: 80, sn: 5, flags: packet.SYN, window: 65535},
+		append(negotiation(h.tsUE, 0), capableSYN...), nil)
+	h.up(0, syn)
+	h.recycle()
+	h.up(1, h.joinSYN(41000, 80, 1000, tokenOf(h.keyB), 7))
+	h.want()
+	if n := &h.p.count; n.DropSYN != 1 || h.p.Connections() != 2 {
+		t.Errorf("drop_syn %d, %d connections, want 1, 2", n.DropSYN, h.p.Connections())
+	}
+}
+
 // Joins of which no third ACK comes take few places, not those of the UE's own, and are
 // given up.
 func TestHalfOpenJoins(t *testing.T) {
