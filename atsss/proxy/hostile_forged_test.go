@@ -56,7 +56,7 @@ func (k *talk) harmfulOptions(c *Conn) [][]byte {
 	data.HasMapping, data.DSN, data.SSN, data.DataLen = true, uint64(uint32(k.idsnA)+1+uint32(c.up.next)), mptcp.SSN(c.up.next)+1, 1000
 	return [][]byte{
 		nil, mptcp.AppendDSS(nil, &ack), mptcp.AppendDSS(nil, &fin), mptcp.AppendDSS(nil, &infinite), mptcp.AppendDSS(nil, &data),
-		mptcp.AppendRemoveAddr(nil, 0, 2), mptcp.AppendFail(nil, mptcp.DSN(c.idsnA)), mptcp.AppendFastClose(nil, k.keyB),
+		mptcp.AppendRemoveAddr(nil, 0, 2), mptcp.AppendFail(nil, c.idsnA), mptcp.AppendFastClose(nil, k.keyB),
 		mptcp.AppendCapableACK(nil, mptcp.FlagHMACSHA256, k.keyA, k.keyB),
 	}
 }

@@ -19,7 +19,7 @@ type talk struct {
 	joinNonce uint32
 	tap       func(fromUE bool, buf *packet.Buffer) // sees each packet of the conversation; may be nil
 	look      func()                                // sees what comes of each; may be nil
-	buffers   map[*packet.Buffer]bool // all there were at the beginning
+	buffers   map[*packet.Buffer]bool               // all there were at the beginning
 }
 
 func newTalk(t testing.TB) *talk {
