@@ -37,8 +37,16 @@ func (c *Conn) verify() error {
 	case u.sacked.Len() > 0 && u.sacked.Get(0).From <= u.acked:
 		return fmt.Errorf("u: SACK %v, ACK %d", u.sacked.Get(0), u.acked)
 	}
-	end := int64(none)
-	for at := d.runs.Search(d.acked); at.OK(); at.Next() {
+	if err := c.verifyRuns(&d.runs); err != nil {
+		return err
+	}
+	return c.verifyCopies()
+}
+
+// verifyRuns checks that the runs of one of c's stores are in order and on their subflows.
+func (c *Conn) verifyRuns(runs *dsm.Runs) error {
+	d, end := &c.down, int64(none)
+	for at := runs.Search(d.acked); at.OK(); at.Next() {
 		r := at.Run()
 		if r.At < end || r.End() > d.next || int(r.Sub) >= len(c.subflows) {
 			return fmt.Errorf("d: run %+v after %d, next %d", r, end, d.next)
@@ -49,6 +57,22 @@ func (c *Conn) verify() error {
 		}
 	}
 	return nil
+}
+
+// verifyCopies checks that what has a copy has a first mapping, to another subflow.
+func (c *Conn) verifyCopies() error {
+	d := &c.down
+	for at := d.copies.Search(d.acked); at.OK(); at.Next() {
+		r := at.Run()
+		for x := max(r.At, d.acked); x < r.End(); {
+			first, ok := d.runs.At(x)
+			if !ok || first.Sub == r.Sub {
+				return fmt.Errorf("d: copy %+v at %d of run %+v, %v", r, x, first, ok)
+			}
+			x = first.End()
+		}
+	}
+	return c.verifyRuns(&d.copies)
 }
 
 // carriesRun says whether s maps the SSNs of r, from position x on, to r.
