@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"bytes"
 	"fmt"
 	"strings"
 	"testing"
@@ -248,6 +249,28 @@ func TestDataBeyondServerWindowIsCut(t *testing.T) {
 	if got := h.p.count.CutAtWindow; got != 600 {
 		t.Errorf("cut_at_window_bytes = %d, want 600", got)
 	}
+}
+
+func TestDataBeyondUEWindowIsCut(t *testing.T) {
+	h := newHarness(t)
+	h.connect()
+	edge := h.conn().down.rightEdge
+	payload := make([]byte, 1000)
+	for i := range payload {
+		payload[i] = byte(i)
+	}
+	h.down(h.fromServer(packet.ACK|packet.FIN, edge-400, 0, payload))
+	if got := h.segmentUE(h.out.ToUE[0].Buf).payload; !bytes.Equal(got, payload[:400]) {
+		t.Errorf("%d bytes: % x…, want the first 400 of the segment", len(got), got[:8])
+	}
+	h.want(fmt.Sprintf("ue0 ssn=%d+400 ack=1 dack=0 map=%d@%d+400", edge-399, edge-400, edge-399))
+	h.down(h.fromServer(packet.ACK, edge, 0, payload))
+	h.want("srv u=0 ack=0")
+	if got := h.p.count.CutAtWindow; got != 1600 {
+		t.Errorf("cut_at_window_bytes = %d, want 1600", got)
+	}
+	h.down(h.fromServer(packet.ACK, edge, 0, payload[:1])) // a window probe
+	h.want(fmt.Sprintf("ue0 ssn=%d+1 ack=1 dack=0 map=%d@%d+1", edge+1, edge, edge+1))
 }
 
 func TestClose(t *testing.T) {

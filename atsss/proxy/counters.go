@@ -39,7 +39,7 @@ type Counters struct {
 	DropChecksum    uint64
 	DropBadDSSSum   uint64 // data of the UE with a wrong DSS checksum, or none; on the only subflow they pass
 	DropNoMapping   uint64 // data without a DSS that covers them
-	DropBeforeKeys  uint64 // data of the server before the third ACK
+	DropBeforeKeys  uint64 // of the server, before the third ACK
 	DropStale       uint64 // for a closed connection or subflow
 	DropBadACK      uint64 // acknowledges what was not sent, or more than a window below
 	DropOutOfWindow uint64 // SN outside the window
@@ -50,7 +50,7 @@ type Counters struct {
 	DropBadKey      uint64 // MP_FASTCLOSE, or third ACK, with another key
 	DropNoSubflow   uint64 // no subflow is left to send on
 	DropScattered   uint64 // data whose mapping would be in more pieces than maxRuns
-	CutAtWindow     uint64 // bytes of the UE beyond the server's window
+	CutAtWindow     uint64 // bytes of one side beyond the other's window
 	UplinkVoided    uint64 // bytes acknowledged to the UE alone, since the server waits for others (see void.go)
 }
 

@@ -113,6 +113,10 @@ func (p *Proxy) downlinkStream(c *Conn, g *segment, d, n int64, fin bool) {
 		p.ackServer(c, nil)
 		n = 0
 	}
+	if over := end - c.down.rightEdge; over > 0 && n > 1 {
+		n, fin = n-min(over, n), false
+		p.cutDownlink(c, g, n)
+	}
 	if n > 0 {
 		if d < c.down.acked {
 			skip := c.down.acked - d
@@ -134,6 +138,20 @@ func (p *Proxy) downlinkStream(c *Conn, g *segment, d, n int64, fin bool) {
 			return
 		}
 		p.dataFIN(c)
+	}
+}
+
+// cutDownlink leaves the first n bytes of g's payload; the others are beyond the UE's
+// window, as when a server took the window of an old ACK for a new one. The UE would
+// acknowledge them on their subflow and drop them.
+func (p *Proxy) cutDownlink(c *Conn, g *segment, n int64) {
+	cut := len(g.payload) - int(n)
+	p.count.CutAtWindow += uint64(cut)
+	g.in.End -= cut
+	g.payload = g.payload[:n]
+	g.paySum = packet.Fold(packet.Sum(g.payload))
+	if n == 0 {
+		p.ackServer(c, nil)
 	}
 }
 

@@ -292,8 +292,14 @@ func (p *Proxy) downlinkHandshake(c *Conn, g *segment) Verdict {
 		p.rewrite(g, o, 0) // a payload here would end MPTCP at the UE
 		p.emit(f, g.buf)
 		return Taken
+	case c.state == stateSYN && (g.flags&packet.ACK == 0 || g.tcp.AckSN()-(c.ueISN+1) > c.synData):
+		return NotProxied // about an earlier connection: the UE answers it
 	case c.state == stateSYN:
-		return NotProxied
+		// A SYN that came again, answered by an ACK before the SYN/ACK that was lost
+		// (RFC 9293 §3.10.7.4). The UE would drop it, or, if the SYN/ACK overtakes it,
+		// take it for the end of MPTCP.
+		p.discard(g.buf, &p.count.DropBeforeKeys)
+		return Taken
 	}
 	p.holdEarly(c, g)
 	return Taken

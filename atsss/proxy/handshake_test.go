@@ -89,3 +89,24 @@ func TestPayloadInSYNACKIsCut(t *testing.T) {
 		t.Errorf("SYN/ACK with %d bytes, options %b", len(g.payload), g.opt.mp.Present)
 	}
 }
+
+// A server answers a SYN that comes again by an ACK; the SYN/ACK was lost, or comes later.
+// At the UE it would do nothing before the SYN/ACK and end MPTCP after it.
+func TestACKBeforeSYNACK(t *testing.T) {
+	h := newHarness(t)
+	h.uePorts = []uint16{40000}
+	h.connectSYN()
+	h.recycle()
+	ack := func(n uint32) *packet.Buffer {
+		return h.build(shape{
+			src: &h.srv, dst: &h.ue, srcPort: 80, dstPort: h.uePorts[0], sn: h.srvISN + 1, ack: h.ueISN + n,
+			flags: packet.ACK, window: 65535,
+		}, appendTS(h.options[:0], h.tsServer, h.tsUE), nil)
+	}
+	h.down(ack(1))
+	h.want()
+	if n := h.p.count.DropBeforeKeys; n != 1 {
+		t.Errorf("drop_before_keys = %d, want 1", n)
+	}
+	h.passes(false, ack(5000)) // about another connection: the UE resets it
+}
