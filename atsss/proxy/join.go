@@ -17,7 +17,7 @@ func (p *Proxy) uplinkJoin(s *Session, a steer.Access, r Rule, f *Subflow, g *se
 		f.tsvalAt = p.now.stamp()
 		p.joinSYNACK(f, g) // a retransmission: the same answer
 		return
-	case f != nil && f.live(): // a late copy, or a forgery (RFC 5961 §4.2)
+	case f != nil && f.live() && f.conn.state == stateEstablished: // a late copy, or a forgery (RFC 5961 §4.2)
 		p.discard(g.buf, &p.count.DropSYN)
 		p.challengeUE(f)
 		return
