@@ -1,7 +1,7 @@
 package proxy
 
 import (
-	"fmt"
+	"fmt" //nolint:depguard // only tests call what is in this file
 
 	"github.com/braid-upf/braid/atsss/dsm"
 )
