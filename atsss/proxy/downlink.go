@@ -90,7 +90,8 @@ func (p *Proxy) acknowledgeUE(c *Conn, sacked, duplicate bool) {
 		}
 	}
 	if c.up.echo != nowhere {
-		if s := c.subflows[c.up.echo]; duplicate && s.live() {
+		// A subflow that the UE gave up may wait for the window to send its FIN.
+		if s := c.subflows[c.up.echo]; duplicate && (s.live() || s.state == subflowClosing) {
 			p.ackUE(s, s.echoServer())
 		}
 		c.up.echo = nowhere
