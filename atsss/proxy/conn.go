@@ -47,8 +47,8 @@ type Conn struct {
 
 	// Negotiated on the first subflow, the same on every join.
 	ueISN, srvISN uint32
-	synData       uint32 // bytes of payload in the UE's last SYN
-	synTaken      uint32 // of which the server's SYN/ACK acknowledged so many; ueISN counts them
+	synData       uint16 // bytes of payload in the UE's last SYN
+	synTaken      uint16 // of which the server's SYN/ACK acknowledged so many; ueISN counts them
 	srvMSS        uint16
 	ueScale       uint8 // shift of windows sent to the server
 	srvScale      uint8 // shift of windows sent to the UE
@@ -57,18 +57,21 @@ type Conn struct {
 	checksum      bool // DSS checksums required
 	scaled        bool // window scaling negotiated
 
-	dssSeen    bool  // the UE has sent a DSS: data may go out of DSN order
-	failSent   bool  // MP_FAIL was sent
-	steered    bool  // rule.Policy is of Proxy.steered
-	told       bool  // Config.Accept was called, Closed was not
-	finished   bool  // both directions have ended: only late packets are to come
-	relayFIN   uint8 // stateRelay: ends that sent FIN, bit 0 UE, bit 1 server
+	dssSeen    bool    // the UE has sent a DSS: data may go out of DSN order
+	failing    failing // how far MP_FAIL and what follows has gone
+	ecn        connECN // what the server and its connection say of marks
+	steered    bool    // rule.Policy is of Proxy.steered
+	told       bool    // Config.Accept was called, Closed was not
+	finished   bool    // both directions have ended: only late packets are to come
+	relayFIN   uint8   // stateRelay: ends that sent FIN, bit 0 UE, bit 1 server
 	addrIDs    uint8
 	current    uint8  // place of the subflow that new data went to last
+	bare       uint8  // packets of the UE without MPTCP options since its last DSS, up to barePackets
+	timerSlot  uint16 // 1 + index of the slot of the timing wheel; 0 = not in it
+	bareSince  stamp  // when the first of them came
 	lastActive stamp  // when a packet of either side last came
 	lonely     stamp  // since when no subflow is live; 0 = one is
 	challenged stamp  // when an unacceptable packet of the server was last answered; 0 = never
-	timerSlot  uint16 // 1 + index of the slot of the timing wheel; 0 = not in it
 	timer      connLink
 	inSession  connLink
 
@@ -163,6 +166,7 @@ type Subflow struct {
 	finSent bool   // our FIN has the SSN next
 	mapAt   uint8  // of the newest in maps
 	addrs   uint16 // sum of the addresses of the UE and the server
+	ecn     subflowECN
 
 	ueISN, ourISN uint32
 	resent        uint32 // bytes sent to the UE again, up to the most that it holds
@@ -189,7 +193,9 @@ type Subflow struct {
 	challenged stamp  // when an unacceptable packet was last answered; 0 = never
 
 	maps [mapHistory]pastMapping
-	path path
+
+	markedTo uint32 // with ecn.marked: SSN after the last data of the UE with CE
+	path     path
 }
 
 // voidRun marks, in Subflow.up, data that were cut off at the server's window.

@@ -14,11 +14,8 @@ func (p *Proxy) uplinkControl(f *Subflow, g *segment) (used bool) {
 	if o.Present&mptcp.RemoveAddr != 0 {
 		c.removeAddrs(o.RemovedIDs[:o.RemovedCount])
 	}
-	if o.Present&mptcp.Fail != 0 && c.checksum { // nothing fails where there are no checksums
-		p.mpFail(f, g)
-		return true
-	}
-	return false
+	// Nothing fails where there are no checksums.
+	return o.Present&mptcp.Fail != 0 && c.checksum && p.mpFail(f, g)
 }
 
 // uplinkAddAddr takes an ADD_ADDR, each time it comes: the UE repeats it until it is

@@ -13,8 +13,8 @@ import (
 
 // want compares what the proxy sent since the last call with lines of the forms
 //
-//	ue<subflow> [flags] ssn=<SSN>[+<payload>] ack=<SSN> dack=<u> [map=<d>@<SSN>+<n>] [fin=<d>] [sack=<SSN>-<SSN>,…] [options]
-//	srv [flags] u=<position>[+<payload>] ack=<d> [sack=<d>-<d>,…]
+//	ue<subflow> [flags] ssn=<SSN>[+<payload>] [ecn=<field>] ack=<SSN> dack=<u> [map=<d>@<SSN>+<n>] [fin=<d>] [sack=<SSN>-<SSN>,…] [options]
+//	srv [flags] u=<position>[+<payload>] [ecn=<field>] ack=<d> [sack=<d>-<d>,…]
 func (h *harness) want(lines ...string) {
 	h.t.Helper()
 	var got []string
@@ -57,7 +57,7 @@ func flagNames(f uint8) string {
 	for _, x := range []struct {
 		bit  uint8
 		name string
-	}{{packet.SYN, "SYN "}, {packet.FIN, "FIN "}, {packet.RST, "RST "}} {
+	}{{packet.SYN, "SYN "}, {packet.FIN, "FIN "}, {packet.RST, "RST "}, {packet.ECE, "ECE "}, {packet.CWR, "CWR "}} {
 		if f&x.bit != 0 {
 			s += x.name
 		}
@@ -70,6 +70,13 @@ func length(n int) string {
 		return ""
 	}
 	return fmt.Sprintf("+%d", n)
+}
+
+func ecnField(g *segment) string {
+	if g.in.TOS&ecnMask == 0 {
+		return ""
+	}
+	return fmt.Sprintf(" ecn=%d", g.in.TOS&ecnMask)
 }
 
 func sacks(o *tcpOptions, origin uint32) string {
@@ -88,7 +95,7 @@ func (h *harness) describeN6(b *packet.Buffer) string {
 	if g.opt.mp.Present != 0 {
 		h.t.Errorf("MPTCP option towards the server")
 	}
-	return fmt.Sprintf("srv %su=%d%s ack=%d%s", flagNames(g.flags), int32(g.tcp.SN()-h.ueISN-1), length(len(g.payload)),
+	return fmt.Sprintf("srv %su=%d%s%s ack=%d%s", flagNames(g.flags), int32(g.tcp.SN()-h.ueISN-1), length(len(g.payload)), ecnField(&g),
 		int32(g.tcp.AckSN()-h.srvISN-1), sacks(&g.opt, h.srvISN+1))
 }
 
@@ -100,7 +107,7 @@ func (h *harness) describeUE(x ToUE) string {
 	}
 	ue, our := h.isns[sub][0], h.isns[sub][1]
 	o := &g.opt.mp
-	s := fmt.Sprintf("ue%d %sssn=%d%s ack=%d", sub, flagNames(g.flags), int32(g.tcp.SN()-our), length(len(g.payload)), int32(g.tcp.AckSN()-ue))
+	s := fmt.Sprintf("ue%d %sssn=%d%s%s ack=%d", sub, flagNames(g.flags), int32(g.tcp.SN()-our), length(len(g.payload)), ecnField(&g), int32(g.tcp.AckSN()-ue))
 	if o.Present&mptcp.DSS != 0 {
 		s += fmt.Sprintf(" dack=%d", int32(uint32(o.DataAck)-uint32(h.idsnA)-1))
 		d := int32(uint32(o.DSN) - uint32(h.idsnB) - 1)

@@ -20,7 +20,7 @@
 // RFC 8684 for connections that a UE opens with MP_CAPABLE version 1 straight to
 // the server's address: handshake, joins, data and acknowledgments both ways, SACK,
 // window, timestamps (RFC 7323), DATA_FIN and FIN, RST and MP_FASTCLOSE,
-// ADD_ADDR (echoed), REMOVE_ADDR, TCP Fast Open, falling back to plain TCP. Beyond the RFC, and
+// ADD_ADDR (echoed), REMOVE_ADDR, TCP Fast Open, ECN, falling back to plain TCP. Beyond the RFC, and
 // why, from the behaviour of the Linux 6.18 client:
 //
 //   - Right after the third ACK the UE gets a DSS with a DATA_ACK: the first packet
@@ -75,7 +75,7 @@
 //
 // # Left out
 //
-// The Convert protocol; ECN (not negotiated); urgent data (the flag is
+// The Convert protocol; AccECN; urgent data (the flag is
 // cleared, RFC 8684 §3.3.1); translation of ICMP errors; proposing addresses to the
 // UE; MPTCP version 0 (becomes plain TCP).
 package proxy

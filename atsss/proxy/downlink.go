@@ -20,6 +20,9 @@ func (p *Proxy) downlinkData(c *Conn, g *segment) {
 		c.down.tsval, c.down.tsecr = g.opt.tsval, g.opt.tsecr
 	}
 	acked, sacked := p.downlinkAck(c, g, u)
+	if c.ecn != ecnOff {
+		c.downlinkECN(g)
+	}
 	n := int64(len(g.payload))
 	fin := g.flags&packet.FIN != 0
 	newEdge := uint32(c.up.rightEdge) != c.up.edgeSent

@@ -29,11 +29,16 @@ func (p *Proxy) toServer(c *Conn, buf *packet.Buffer, paySum uint16, u int64, fl
 			o.sack(blocks, c.srvAckSN(0))
 		}
 	}
+	if c.ecn != ecnOff {
+		flags |= c.subflows[0].ecn.toServer(buf.Len() > 0)
+	} else {
+		tos &^= ecnMask
+	}
 	ack := p.ackable(c)
 	f := c.subflows[0]
 	var h shape // field by field: a literal would be made elsewhere and copied
 	h.src, h.dst, h.srcPort, h.dstPort = &f.ue, &c.srv, f.uePort, c.srvPort
-	h.v6, h.tos, h.ttl, h.addrs = c.v6, tos&^ecnMask, ttl, f.addrs
+	h.v6, h.tos, h.ttl, h.addrs = c.v6, tos, ttl, f.addrs
 	h.sn, h.ack, h.flags = c.srvSN(u), c.srvAckSN(ack), flags|packet.ACK
 	h.window = field(c.down.rightEdge-ack, c.ueScale)
 	h.write(buf, paySum, o)
@@ -64,9 +69,14 @@ func (u *uplink) sendNext() int64 {
 // the acknowledgment that is due.
 func (p *Proxy) toUE(s *Subflow, buf *packet.Buffer, paySum uint16, ssn int64, flags, tos, ttl uint8, o *options) {
 	c := s.conn
+	if !s.ecn.on {
+		tos &^= ecnMask
+	} else if c.ecn == ecnCongested && s.echoes() {
+		flags |= packet.ECE
+	}
 	var h shape
 	h.src, h.dst, h.srcPort, h.dstPort = &c.srv, &s.ue, c.srvPort, s.uePort
-	h.v6, h.tos, h.ttl, h.addrs = c.v6, tos&^ecnMask, ttl, s.addrs
+	h.v6, h.tos, h.ttl, h.addrs = c.v6, tos, ttl, s.addrs
 	h.sn, h.ack, h.flags = s.sn(ssn), s.ueISN+uint32(s.rcvNext), flags|packet.ACK
 	h.window = field(c.up.rightEdge-c.up.acked, c.srvScale)
 	h.write(buf, paySum, o)
@@ -79,9 +89,6 @@ func (p *Proxy) toUE(s *Subflow, buf *packet.Buffer, paySum uint16, ssn int64, f
 func (p *Proxy) emit(s *Subflow, buf *packet.Buffer) {
 	p.out.ToUE = append(p.out.ToUE, ToUE{Buf: buf, Session: s.session, Access: s.access, PDR: s.pdr})
 }
-
-// ecnMask is the ECN field of the traffic class: ECN is not negotiated.
-const ecnMask = 3
 
 // opt begins the options of a packet: empty ones.
 func (p *Proxy) opt() *options {
@@ -113,7 +120,15 @@ func (p *Proxy) dataUE(s *Subflow, buf *packet.Buffer, paySum uint16, d, ssn int
 	c := s.conn
 	n := buf.Len()
 	o := p.optUE(s, s.echoServer())
-	o.mapping(c.dataAck32(), c.dsnB(d), mptcp.SSN(ssn), uint16(n), false, c.checksum, paySum)
+	length := uint16(n)
+	if c.failing == falling {
+		length = 0
+	}
+	o.mapping(c.dataAck32(), c.dsnB(d), mptcp.SSN(ssn), length, false, c.checksum, paySum)
+	if s.ecn.cwrDue && ssn+int64(n) == s.next { // new data
+		s.ecn.cwrDue = false
+		flags |= packet.CWR
+	}
 	p.toUE(s, buf, paySum, ssn, flags, tos, ttl, o)
 	p.count.DownlinkBytes += uint64(n)
 }

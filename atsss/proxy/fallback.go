@@ -6,11 +6,66 @@ import "github.com/braid-upf/braid/atsss/mptcp"
 // are still the same numbers goes on as plain TCP, packets passing unchanged but for MPTCP
 // options; any other cannot, and both sides are reset.
 
-// plainNow says whether f, sending neither payload nor acknowledgment with an MPTCP option
-// before it has sent a first DSS, shows that its UE speaks plain TCP.
-func (f *Subflow) plainNow(g *segment) bool {
-	return f.index == 0 && g.opt.mp.Present == 0 && g.opt.mp.Ignored == 0 &&
-		(len(g.payload) > 0 || int32(g.tcp.AckSN()-f.sn(f.acked)) > 0)
+// failing is how far it has gone after a wrong DSS checksum.
+type failing uint8
+
+const (
+	notFailing failing = iota
+	failSent           // MP_FAIL was sent
+	falling            // and has come: data go to the UE under an infinite mapping
+)
+
+// A UE that no longer sends MPTCP options ("bare" packets) has fallen back, or they do not
+// pass. So many show it, unless it is due; for data also after a time, since a mapping may
+// have been lost with the packet that it came in.
+const (
+	barePackets = 4
+	bareTime    = 1000 * millisecond
+	firstFlight = 1 << 16 // bytes: what a UE may have sent with DSS before it got a packet without
+)
+
+// bareACK takes a pure ACK without MPTCP option and says whether it shows that the UE of f
+// speaks plain TCP: it acknowledges data but says nothing of them at data level. That is so
+// at once before its first DSS (RFC 8684 §3.7) and when it is expected to fall back. Later
+// on the UE has either got data without a mapping and fallen back, or its options are taken
+// away and our MP_FAIL will tell it to. But then nothing of its own may be outstanding: a UE
+// that has sent data again under other SSNs does not fall back.
+func (f *Subflow) bareACK(g *segment, now Time) bool {
+	c := f.conn
+	news := int32(g.tcp.AckSN()-f.sn(f.acked)) > 0
+	if f.index != 0 || len(c.subflows) > 1 || !news && f.acked-1 <= c.down.acked {
+		return false
+	}
+	return c.fallsBack() || c.bareAgain(now) && c.up.acked >= c.up.next
+}
+
+// bareData takes data without a mapping on f and says whether the UE speaks plain TCP, or
+// else whether its subflow is broken: its options do not pass, but it goes by them.
+func (f *Subflow) bareData(now Time) (plain, broken bool) {
+	c := f.conn
+	if f.index != 0 || len(c.subflows) > 1 {
+		return false, false
+	}
+	if c.fallsBack() {
+		return true, false
+	}
+	if !c.bareAgain(now) {
+		return false, false
+	}
+	// A UE whose first packet came without DSS falls back a round trip after it began.
+	return c.down.acked == 0 && c.up.next <= firstFlight, now.since(c.bareSince) >= bareTime
+}
+
+// fallsBack says whether the first bare packet is a sign of fallback.
+func (c *Conn) fallsBack() bool { return !c.dssSeen || c.failing == falling }
+
+// bareAgain counts a bare packet and says whether they are enough.
+func (c *Conn) bareAgain(now Time) bool {
+	if c.bare == 0 {
+		c.bareSince = now.stamp()
+	}
+	c.bare = min(c.bare+1, barePackets)
+	return c.bare == barePackets
 }
 
 // identical says whether all that ever went over f, the only subflow there was, lies at the
@@ -46,6 +101,15 @@ func (p *Proxy) fallBack(f *Subflow, g *segment) {
 	p.out.ToN6 = append(p.out.ToN6, g.buf)
 }
 
+// fallBackBare is fallBack for a UE that has not said that it falls back: MP_FAIL has it do
+// so if it has not.
+func (p *Proxy) fallBackBare(f *Subflow, g *segment) {
+	if f.identical() {
+		p.sendFail(f)
+	}
+	p.fallBack(f, g)
+}
+
 // noPosition takes data that no mapping covers: the UE falls back, or it is garbage.
 func (p *Proxy) noPosition(f *Subflow, g *segment) {
 	o := &g.opt.mp
@@ -53,28 +117,44 @@ func (p *Proxy) noPosition(f *Subflow, g *segment) {
 		p.fallBack(f, g)
 		return
 	}
+	if o.Present == 0 && o.Ignored == 0 {
+		plain, broken := f.bareData(p.now)
+		if plain {
+			p.fallBackBare(f, g)
+			return
+		}
+		if broken {
+			p.count.DropNoMapping++
+			p.breakSubflow(f, g, nil)
+			return
+		}
+	}
 	p.discard(g.buf, &p.count.DropNoMapping)
 }
 
 // mpFail takes an MP_FAIL on f, with the packet g: the UE got data whose checksum was
-// wrong. A subflow that is not the only one is reset; on the only one it is answered by an
-// MP_FAIL, unless it is the answer to ours, and MPTCP ends.
-func (p *Proxy) mpFail(f *Subflow, g *segment) {
+// wrong, or answers ours. A subflow that is not the only one is reset. On the only one it
+// is answered, and data go on under an infinite mapping, on which the UE falls back. It
+// reports whether g is used up.
+func (p *Proxy) mpFail(f *Subflow, g *segment) (used bool) {
 	c := f.conn
-	if c.otherLive(f) {
+	switch {
+	case c.otherLive(f):
 		p.breakSubflow(f, g, mptcp.AppendTCPRST(p.scratch[:0], mptcp.ReasonMiddlebox))
-		return
+		return true
+	case !f.identical():
+		p.breakSubflow(f, g, nil)
+		return true
 	}
-	if f.identical() {
-		p.sendFail(f)
-	}
-	p.fallBack(f, g)
+	p.sendFail(f)
+	c.failing = falling
+	return false
 }
 
 // sendFail sends MP_FAIL on f, once.
 func (p *Proxy) sendFail(f *Subflow) {
-	if c := f.conn; !c.failSent {
-		c.failSent = true
+	if c := f.conn; c.failing == notFailing {
+		c.failing = failSent
 		p.withOption(f, mptcp.AppendFail(p.scratch[:0], c.idsnA+1+mptcp.DSN(c.up.acked)), 0)
 	}
 }
@@ -131,8 +211,8 @@ func (p *Proxy) intact(f *Subflow, g *segment, u, ssn int64) (ok bool) {
 	return true
 }
 
-// breakSubflow drops g and resets its subflow with option, and with it the connection if
-// there is no other.
+// breakSubflow drops g and resets its subflow with option, or the connection if there is no
+// other.
 func (p *Proxy) breakSubflow(f *Subflow, g *segment, option []byte) {
 	c := f.conn
 	p.pool.Put(g.buf)

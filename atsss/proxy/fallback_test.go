@@ -69,6 +69,14 @@ func TestLateFallback(t *testing.T) {
 			h.recycle()
 		}},
 		{"no DSS at all", func(*harness) []byte { return nil }, func(*harness) {}},
+		{"no DSS but in its first flight", func(*harness) []byte { return nil }, func(h *harness) {
+			m := &mapping{ssn: 1, u: 0, n: 100}
+			h.up(0, h.fromUE(0, packet.ACK, 0, h.dss(m, 0), 1, make([]byte, 100)))
+			for range barePackets - 1 {
+				h.up(0, h.fromUE(0, packet.ACK, 100, nil, 1, make([]byte, 10)))
+			}
+			h.recycle()
+		}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			h := newHarness(t)
@@ -137,7 +145,9 @@ func TestLateFallbackFails(t *testing.T) {
 func TestUnmappedDataAreDropped(t *testing.T) {
 	h := newHarness(t)
 	h.connect()
-	h.up(0, h.fromUE(0, packet.ACK, 0, nil, 1, make([]byte, 10)))
+	h.serverData(0, 100)
+	h.ueAck(100)
+	h.up(0, h.fromUE(0, packet.ACK, 0, nil, 101, make([]byte, 10)))
 	h.want()
 	if n := &h.p.count; n.DropNoMapping != 1 || n.FallbackLate != 0 {
 		t.Errorf("drop_no_mapping %d, fallback_late %d, want 1, 0", n.DropNoMapping, n.FallbackLate)
@@ -156,7 +166,14 @@ func TestMPFail(t *testing.T) {
 		if o := &g.opt.mp; o.Present != mptcp.Fail|mptcp.DSS || o.FailDSN != h.idsnA+1 {
 			t.Errorf("answer with options %b, MP_FAIL of %x", o.Present, o.FailDSN)
 		}
-		h.unchanged(h.ueISN+1, nil)
+		h.want("ue0 ssn=101 ack=1 dack=0 mp_fail")
+		m := &mapping{ssn: 1, u: 0, n: 50} // what the UE has sent meanwhile
+		h.up(0, h.fromUE(0, packet.ACK, 0, h.summed(*m, make([]byte, 50), false, 0), 101, make([]byte, 50)))
+		h.want("srv u=0+50 ack=0")
+		h.down(h.fromServer(packet.ACK, 100, 50, make([]byte, 100)))
+		h.want("ue0 ssn=101+100 ack=51 dack=50 map=100@101+0") // infinite
+		h.up(0, h.fromUE(0, packet.ACK, 50, nil, 201, nil))
+		h.unchanged(h.ueISN+1+50, nil)
 		h.plain()
 	})
 	t.Run("without checksums", func(t *testing.T) {
@@ -249,10 +266,9 @@ func TestWrongDSSChecksumOnOnlySubflow(t *testing.T) {
 	}
 	h.want("srv u=0+18 ack=0", "srv u=0+18 ack=0", "ue0 ssn=1 ack=1 dack=0 mp_fail")
 	h.up(0, h.fromUE(0, packet.ACK, 18, mptcp.AppendFail(nil, h.idsnB+1), 1, nil))
-	h.unchanged(h.ueISN+1+18, nil)
-	if len(h.out.ToUE) != 0 {
-		t.Error("the answer to our MP_FAIL is answered")
-	}
+	h.want() // the answer to ours
+	h.up(0, h.fromUE(0, packet.ACK, 18, infinite(h), 1, data))
+	h.unchanged(h.ueISN+1+18, data)
 	h.plain()
 }
 
@@ -276,4 +292,56 @@ func TestWrongDSSChecksumOnOneOfTwo(t *testing.T) {
 			t.Errorf("drop_bad_dss_checksum = %d, want 1", got)
 		}
 	}
+}
+
+// MPTCP options stop getting through on the only subflow. A UE that only receives falls
+// back, of itself or on MP_FAIL. One that sends may go on by mappings that do not get
+// through: it is reset once it is certain.
+func TestOptionsCeaseToPass(t *testing.T) {
+	t.Run("UE receives", func(t *testing.T) {
+		h := newHarness(t)
+		h.connect()
+		for i := range int64(barePackets) {
+			h.serverData(100*i, 100)
+			h.recycle()
+			h.up(0, h.fromUE(0, packet.ACK, 0, nil, 1+100*(i+1), nil))
+			if i == 1 { // a DSS in between begins anew
+				h.up(0, h.fromUE(0, packet.ACK, 0, h.dss(nil, 0), 1+100*(i+1), nil))
+			}
+		}
+		if n := h.p.count.FallbackLate; n != 0 {
+			t.Fatal("fell back after a DSS")
+		}
+		h.recycle()
+		for range 2 { // answers to what the server repeats
+			h.up(0, h.fromUE(0, packet.ACK, 0, nil, 401, nil))
+		}
+		if g := h.segmentUE(h.out.ToUE[0].Buf); g.opt.mp.Present&mptcp.Fail == 0 {
+			t.Error("no MP_FAIL to the UE")
+		}
+		h.unchanged(h.ueISN+1, nil)
+		h.plain()
+	})
+	t.Run("UE sends", func(t *testing.T) {
+		h := newHarness(t)
+		h.connect()
+		h.serverData(0, 100)
+		h.ueAck(100)
+		bare := func() { h.up(0, h.fromUE(0, packet.ACK, 0, nil, 101, make([]byte, 10))) }
+		for range 2 * barePackets { // many at once prove nothing
+			bare()
+		}
+		h.up(0, h.fromUE(0, packet.ACK, 0, h.dss(nil, 100), 101, nil)) // nor others, once a DSS came
+		h.now += 2 * bareTime
+		bare()
+		h.want()
+		for range barePackets - 1 {
+			h.now += bareTime/(barePackets-1) + millisecond
+			bare()
+		}
+		h.want("srv RST u=0 ack=100", "ue0 ssn=101 ack=1 dack=0 mp_fastclose", "ue0 RST ssn=101 ack=1 mp_fastclose")
+		if n := &h.p.count; n.FallbackLate != 0 || n.FallbackFailed != 1 {
+			t.Errorf("fallback_late %d, fallback_failed %d, want 0, 1", n.FallbackLate, n.FallbackFailed)
+		}
+	})
 }

@@ -84,7 +84,7 @@ func (p *Proxy) unacceptable(s *Session, g *segment) *uint64 {
 func (p *Proxy) repeatedSYN(f *Subflow, g *segment) (v Verdict, known bool) {
 	c := f.conn
 	switch {
-	case c.state <= stateSYNACK && g.tcp.SN() == f.ueISN-c.synTaken: // the UE repeats it
+	case c.state <= stateSYNACK && g.tcp.SN() == f.ueISN-uint32(c.synTaken): // the UE repeats it
 		switch {
 		case g.opt.mp.Present&mptcp.Capable == 0: // and gives MPTCP up
 			p.relay(c)
@@ -186,7 +186,11 @@ func (p *Proxy) addSubflow(c *Conn, i int, s *Session, a steer.Access, r Rule, g
 // forwardSYN sends the SYN g on to the server, with its payload.
 func (p *Proxy) forwardSYN(c *Conn, g *segment) {
 	c.up.tsval = g.opt.tsval
-	c.synData = uint32(len(g.payload))
+	c.synData = uint16(len(g.payload))
+	c.ecn = ecnOff
+	if g.flags&ecnSYN == ecnSYN {
+		c.ecn = ecnOn
+	}
 	o := p.handshakeOptions(g, p.mssToServer(c.session, g))
 	o.fastOpen(g)
 	p.rewrite(g, o, len(g.payload))
@@ -235,14 +239,14 @@ func (o *options) negotiation(mss uint16, sack, ts bool, tsval, tsecr uint32, ha
 	}
 }
 
-// rewrite gives the packet g options o, the first n bytes of its payload, and no ECN
-// negotiation; everything else of its header stays.
+// rewrite gives the packet g options o and the first n bytes of its payload; everything
+// else of its header stays, but for the ECN field, which is for data.
 func (p *Proxy) rewrite(g *segment, o *options, n int) {
 	t, in := g.tcp, g.in
 	h := shape{
 		src: &in.Src, dst: &in.Dst, srcPort: t.SrcPort(), dstPort: t.DstPort(), v6: in.Version == 6,
 		tos: in.TOS &^ ecnMask, ttl: g.ttl(), sn: t.SN(), ack: t.AckSN(),
-		flags: g.flags &^ (packet.ECE | packet.CWR), window: t.Window(),
+		flags: g.flags, window: t.Window(),
 	}
 	sum := g.keepPayload(n)
 	h.write(g.buf, sum, o)
@@ -262,7 +266,7 @@ func (p *Proxy) downlinkHandshake(c *Conn, g *segment) Verdict {
 	case g.flags&(packet.SYN|packet.ACK) == packet.SYN|packet.ACK:
 		taken := g.tcp.AckSN() - (c.ueISN + 1)
 		switch {
-		case c.state == stateSYN && taken == c.synData:
+		case c.state == stateSYN && taken == uint32(c.synData):
 			p.negotiated(c, g)
 		case c.state == stateSYN && taken <= uint32(c.session.MTU):
 			// Not what the UE's last SYN carried: it will not speak MPTCP, whatever
@@ -283,6 +287,9 @@ func (p *Proxy) downlinkHandshake(c *Conn, g *segment) Verdict {
 		}
 		o.bytes(mptcp.AppendCapableSYNACK(p.scratch[:0], flags, c.local.Key))
 		o.fastOpen(g)
+		if c.ecn == ecnOff {
+			g.flags &^= ecnSYN
+		}
 		if f.path.waiting == 0 {
 			f.path.waiting = p.now.stamp()
 			f.path.time(1, p.now)
@@ -308,7 +315,7 @@ func (p *Proxy) downlinkHandshake(c *Conn, g *segment) Verdict {
 // refused says whether the UE would believe the server's RST g (RFC 9293 §3.10.7.3, RFC
 // 5961 §3.2): it acknowledges the SYN, with data or without, or follows the SYN/ACK.
 func (c *Conn) refused(g *segment) bool {
-	if g.flags&packet.ACK != 0 && g.tcp.AckSN()-(c.ueISN+1) <= c.synData {
+	if g.flags&packet.ACK != 0 && g.tcp.AckSN()-(c.ueISN+1) <= uint32(c.synData) {
 		return true
 	}
 	return c.state == stateSYNACK && g.tcp.SN() == c.srvISN+1
@@ -329,12 +336,16 @@ func (p *Proxy) negotiated(c *Conn, g *segment) {
 	if c.synData > 0 {
 		p.count.FastOpens++
 		c.synTaken = c.synData
-		c.moveOrigin(f, c.synData)
+		c.moveOrigin(f, uint32(c.synData))
 	}
 	c.srvISN, f.ourISN = g.tcp.SN(), g.tcp.SN()
 	c.srvMSS = g.mss()
 	c.timestamps = c.timestamps && g.opt.hasTS
 	c.sackPermitted = c.sackPermitted && g.opt.sackPermitted
+	if g.flags&ecnSYN != packet.ECE {
+		c.ecn = ecnOff
+	}
+	f.ecn.on = c.ecn != ecnOff
 	c.scaled = c.scaled && g.opt.hasScale
 	if c.scaled {
 		c.srvScale = g.opt.scale

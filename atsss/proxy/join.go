@@ -40,6 +40,7 @@ func (p *Proxy) uplinkJoin(s *Session, a steer.Access, r Rule, f *Subflow, g *se
 	p.joins[f] = joinNonces{ue: g.opt.mp.JoinNonce, ours: uint32(p.rand())}
 	f.addrID = c.nextAddrID()
 	f.backup = c.wantsBackup(f)
+	f.ecn.on = c.ecn != ecnOff && g.flags&ecnSYN == ecnSYN
 	if !c.scaled {
 		f.scale = 0
 	}
@@ -138,11 +139,15 @@ func (p *Proxy) joinSYNACK(f *Subflow, g *segment) {
 	o := p.opt()
 	o.negotiation(min(c.srvMSS, f.session.mss(c.v6)), c.sackPermitted, c.timestamps, c.down.tsval, g.opt.tsval, c.scaled, c.srvScale)
 	o.bytes(mptcp.AppendJoinSYNACK(p.scratch[:0], f.backup, f.addrID, &mac, nonces.ours))
+	flags := packet.SYN | packet.ACK
+	if f.ecn.on {
+		flags |= packet.ECE
+	}
 	g.buf.Reset()
 	h := shape{
 		src: &c.srv, dst: &f.ue, srcPort: c.srvPort, dstPort: f.uePort,
 		v6: c.v6, ttl: defaultTTL, sn: f.ourISN, ack: f.ueISN + 1,
-		flags: packet.SYN | packet.ACK, window: field(c.up.rightEdge-c.up.acked, 0),
+		flags: flags, window: field(c.up.rightEdge-c.up.acked, 0),
 	}
 	h.write(g.buf, 0, o)
 	p.emit(f, g.buf)

@@ -47,12 +47,15 @@ func (p *Proxy) uplinkData(f *Subflow, g *segment) {
 		p.discard(g.buf, &p.count.DropStale)
 		return
 	}
-	if !c.dssSeen && f.plainNow(g) {
-		p.fallBack(f, g)
+	if o.Present == 0 && o.Ignored == 0 && len(g.payload) == 0 && f.bareACK(g, p.now) {
+		p.fallBackBare(f, g)
 		return
 	}
 	f.noteTS(g, p.now)
 	before, finSent := f.acked, f.finSent
+	if f.ecn.on {
+		f.uplinkECN(g, ssn)
+	}
 	news := p.uplinkAck(f, g)
 	if o.Present&^mptcp.DSS != 0 && p.uplinkControl(f, g) {
 		return
@@ -124,7 +127,7 @@ func (p *Proxy) uplinkAck(f *Subflow, g *segment) (news bool) {
 		}
 	}
 	if o := &g.opt.mp; o.Present&mptcp.DSS != 0 {
-		c.dssSeen = true
+		c.dssSeen, c.bare = true, 0
 		if o.HasDataAck {
 			p.dataAck(c, o, int64(g.tcp.Window())<<f.scale)
 		} else if !o.HasMapping || len(g.payload) == 0 && !o.DataFIN {

@@ -105,6 +105,8 @@ type labLinkCmd struct {
 	Rate      *bitRate       `help:"Limit in bit/s, such as 50mbit; 0 is none."`
 	Reorder   *share         `help:"Share of packets held back."`
 	Duplicate *share         `help:"Share of packets sent twice."`
+	Mark      *share         `help:"Share of ECN-capable packets marked CE."`
+	Strip     *bool          `help:"Take MPTCP options from all but SYNs; --strip=false ends it."`
 	Down      bool           `xor:"updown" help:"Swallow every packet."`
 	Up        bool           `xor:"updown" help:"Carry packets again."`
 	Clear     bool           `help:"Take every impairment away first."`
@@ -172,6 +174,12 @@ func (c *labLinkCmd) change(im *lab.Impairment) {
 	}
 	if c.Duplicate != nil {
 		im.Duplicate = float64(*c.Duplicate)
+	}
+	if c.Mark != nil {
+		im.Mark = float64(*c.Mark)
+	}
+	if c.Strip != nil {
+		im.Strip = *c.Strip
 	}
 	if c.Rate != nil {
 		im.Rate = uint64(*c.Rate)

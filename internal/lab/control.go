@@ -49,6 +49,8 @@ type DirectionStats struct {
 	Overflow   uint64     `json:"overflow"`
 	Reordered  uint64     `json:"reordered"`
 	Duplicated uint64     `json:"duplicated"`
+	Marked     uint64     `json:"marked"`
+	Stripped   uint64     `json:"stripped"`
 	SendFailed uint64     `json:"sendFailed"`
 	Malformed  uint64     `json:"malformed"`
 	Impairment Impairment `json:"impairment"`
@@ -87,6 +89,8 @@ func (a *access) stats() Stats {
 			Overflow:   c.Overflow.Load(),
 			Reordered:  c.Reordered.Load(),
 			Duplicated: c.Duplicated.Load(),
+			Marked:     c.Marked.Load(),
+			Stripped:   c.Stripped.Load(),
 			SendFailed: c.SendFailed.Load(),
 			Malformed:  c.Malformed.Load(),
 			Impairment: *a.im[d].Load(),

@@ -11,7 +11,7 @@
 //	                            N3                        N6         nginx :80
 //
 // == is an access process ([RunAccess]): it owns the UE's TUN device and the
-// GTP-U socket of the gNB or N3IWF, and delays, drops, reorders, duplicates and
+// GTP-U socket of the gNB or N3IWF, and delays, drops, reorders, duplicates, marks and
 // rate-limits what passes ([Impairment]); so the lab needs no netem.
 //
 // Each lab has a name; its namespaces are <name>-ue, <name>-gnb and so on under

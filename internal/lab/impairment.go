@@ -33,8 +33,8 @@ func ParseDirection(s string) (Direction, error) {
 // Impairment is what an access does to the packets of one direction. The zero
 // value carries every packet at once.
 //
-// A packet meets, in this order: Down, Loss, the queue of Rate, Delay with Jitter
-// and Reorder, Duplicate.
+// A packet meets, in this order: Down, Loss, Strip, the queue of Rate, Mark, Delay
+// with Jitter and Reorder, Duplicate.
 type Impairment struct {
 	// Delay is one-way. Jitter draws each packet's delay evenly from
 	// [Delay-Jitter, Delay+Jitter] and keeps the packets' order, as a radio link
@@ -47,6 +47,14 @@ type Impairment struct {
 	Loss      float64 `json:"loss"`
 	Reorder   float64 `json:"reorder"`
 	Duplicate float64 `json:"duplicate"`
+
+	// Mark is the share of ECN-capable packets that get the mark of congestion, CE
+	// (RFC 3168 §5), 0 to 1.
+	Mark float64 `json:"mark"`
+
+	// Strip takes the MPTCP options from all TCP segments but SYNs, as a middlebox may
+	// (RFC 8684 §3.7).
+	Strip bool `json:"strip"`
 
 	// Rate is in bit/s of the UE's IP packets; 0 is no limit. The queue before it
 	// holds [QueueTime] of Rate and at least [MinQueue] bytes, and drops its tail.
@@ -81,7 +89,7 @@ func (im *Impairment) Validate() error {
 	for _, s := range []struct {
 		name  string
 		share float64
-	}{{"loss", im.Loss}, {"reorder", im.Reorder}, {"duplicate", im.Duplicate}} {
+	}{{"loss", im.Loss}, {"reorder", im.Reorder}, {"duplicate", im.Duplicate}, {"mark", im.Mark}} {
 		if !(s.share >= 0 && s.share <= 1) {
 			return fmt.Errorf("%s %v: must be a share between 0 and 1", s.name, s.share)
 		}
@@ -126,6 +134,8 @@ func (im Impairment) String() string {
 	add(im.Loss != 0, "loss %.4g%%", 100*im.Loss)
 	add(im.Reorder != 0, "reorder %.4g%%", 100*im.Reorder)
 	add(im.Duplicate != 0, "duplicate %.4g%%", 100*im.Duplicate)
+	add(im.Mark != 0, "mark %.4g%%", 100*im.Mark)
+	add(im.Strip, "strip")
 	add(im.Rate != 0, "rate %.4gMbit/s", float64(im.Rate)/1e6)
 	if parts == nil {
 		return "none"

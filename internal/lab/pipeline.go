@@ -17,6 +17,8 @@ type Counters struct {
 	Overflow   atomic.Uint64 // more than maxInFlight on their way
 	Reordered  atomic.Uint64
 	Duplicated atomic.Uint64
+	Marked     atomic.Uint64 // with CE
+	Stripped   atomic.Uint64 // of MPTCP options
 	SendFailed atomic.Uint64 // refused by the kernel, or no uplink tunnel known
 	Malformed  atomic.Uint64 // not GTP-U, or not an IP packet
 }
@@ -69,6 +71,9 @@ func (p *pipeline) put(now int64, pkt *packet) {
 		p.drop(pkt, &p.count.Overflow)
 		return
 	}
+	if p.im.Strip && stripMPTCP(pkt.bytes()) {
+		p.count.Stripped.Add(1)
+	}
 	sent := now
 	if p.im.Rate > 0 {
 		var ok bool
@@ -76,6 +81,9 @@ func (p *pipeline) put(now int64, pkt *packet) {
 			p.drop(pkt, &p.count.QueueFull)
 			return
 		}
+	}
+	if p.im.Mark > 0 && p.rnd.Float64() < p.im.Mark && markCE(pkt.bytes()) {
+		p.count.Marked.Add(1)
 	}
 	due := p.arrival(sent)
 	p.push(due, pkt)
