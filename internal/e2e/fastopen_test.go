@@ -23,7 +23,7 @@ func TestFastOpen(t *testing.T) {
 		allow        []string
 	}{
 		{"taken", fastOpenServer, 1, nil},
-		{"not taken", "0", 0, []string{"MPTcpExtMPCapableFallbackSYNACK"}},
+		{"not taken", "0", 0, []string{"MPTcpExtMPCapableFallbackSYNACK", "fallback_syn_data"}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			f := begin(t, tc.allow...)

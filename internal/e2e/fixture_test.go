@@ -481,7 +481,8 @@ func (f *fixture) settle() {
 // never are the UPF's counters that only a UE or a server with bad manners moves, or
 // a UE that has given MPTCP up.
 var never = []string{
-	"fallback_syn", "fallback_keys", "fallback_ack", "fallback_late", "join_bad_hmac",
+	"fallback_syn", "fallback_v0", "fallback_syn_data", "fallback_keys", "fallback_ack", "fallback_late",
+	"fallback_failed", "join_bad_hmac", "add_addr_bad_hmac", "drop_bad_dss_checksum",
 	"drop_malformed", "drop_checksum", "drop_no_mapping", "drop_bad_ack", "drop_scattered",
 }
 
