@@ -42,6 +42,9 @@
 //   - Steering an established connection never ends it: a subflow that is silent
 //     keeps its state and is probed until it answers.
 //
+// HARDCASES.md beside this says where each hard case is tested, and what came of the rules
+// that had to be tried.
+//
 // # For a program around it
 //
 // What FlexCP §4 offers as a proxy socket is a Go API: [Config] Accept and Closed tell of
@@ -75,7 +78,7 @@
 //
 // # Left out
 //
-// The Convert protocol; AccECN; urgent data (the flag is
-// cleared, RFC 8684 §3.3.1); translation of ICMP errors; proposing addresses to the
-// UE; MPTCP version 0 (becomes plain TCP).
+// The Convert protocol; AccECN; urgent data (the flag is cleared, RFC 8684 §3.3.1);
+// translation of ICMP errors; proposing addresses to the UE; MPTCP version 0 (becomes
+// plain TCP).
 package proxy
