@@ -10,7 +10,7 @@ import "github.com/braid-upf/braid/packet"
 // or a cookie (RFC 7413 §4.1.1), if it has one and 40 bytes allow it: with timestamps and
 // MP_CAPABLE a SYN/ACK has no room for more than 4 bytes of cookie.
 func (o *options) fastOpen(g *segment) {
-	if b := g.option(packet.OptFastOpen); b != nil && o.len()+(len(b)+3)&^3 <= 40 {
+	if b := g.fastOpen(); b != nil && o.len()+(len(b)+3)&^3 <= 40 {
 		o.bytes(b)
 	}
 }

@@ -139,12 +139,12 @@ func TestFastOpenCookie(t *testing.T) {
 				data = nil
 			}
 			h.up(0, h.syn(0, slices.Concat(tc.up, capableSYN), data))
-			if g := h.segment(h.out.ToN6[0]); !bytes.Equal(g.option(packet.OptFastOpen), tc.up) || g.opt.mp.Present != 0 {
-				t.Errorf("SYN to the server with Fast Open option % x, MPTCP %b", g.option(packet.OptFastOpen), g.opt.mp.Present)
+			if g := h.segment(h.out.ToN6[0]); !bytes.Equal(g.fastOpen(), tc.up) || g.opt.mp.Present != 0 {
+				t.Errorf("SYN to the server with Fast Open option % x, MPTCP %b", g.fastOpen(), g.opt.mp.Present)
 			}
 			h.down(h.synACK(0, len(data), tc.down, nil))
-			if g := h.segment(h.out.ToUE[0].Buf); !bytes.Equal(g.option(packet.OptFastOpen), tc.want) || g.opt.mp.Present != mptcp.Capable {
-				t.Errorf("SYN/ACK to the UE with Fast Open option % x, MPTCP %b", g.option(packet.OptFastOpen), g.opt.mp.Present)
+			if g := h.segment(h.out.ToUE[0].Buf); !bytes.Equal(g.fastOpen(), tc.want) || g.opt.mp.Present != mptcp.Capable {
+				t.Errorf("SYN/ACK to the UE with Fast Open option % x, MPTCP %b", g.fastOpen(), g.opt.mp.Present)
 			}
 		})
 	}

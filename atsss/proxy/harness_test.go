@@ -130,7 +130,7 @@ func (h *harness) passes(fromUE bool, buf *packet.Buffer) segment {
 		h.t.Fatalf("test packet does not parse: %v", r)
 	}
 	n := buf.Len()
-	v := Taken
+	var v Verdict
 	if fromUE {
 		v = h.p.Uplink(h.now, &h.session, 0, h.rule, buf, &h.info, &h.out)
 	} else {

@@ -94,14 +94,14 @@ func (g *segment) stripMPTCP() {
 	binary.BigEndian.PutUint16(g.tcp[16:], ^packet.Fold(sum))
 }
 
-// option is the first option of a kind, nil if there is none.
-func (g *segment) option(kind uint8) []byte {
+// fastOpen is the Fast Open option, nil if there is none.
+func (g *segment) fastOpen() []byte {
 	for b := g.tcp.Options(); len(b) > 1 && b[0] != packet.OptEnd; {
 		n := 1
 		if b[0] != packet.OptNOP {
 			n = int(b[1]) // g.read has checked the lengths
 		}
-		if b[0] == kind {
+		if b[0] == packet.OptFastOpen {
 			return b[:n]
 		}
 		b = b[n:]

@@ -14,7 +14,7 @@ import (
 // Of struct tcp_info.
 const (
 	tcpiOptECN       = 8  // negotiated
-	tcpiOptECNSeen   = 16 // a packet with ECT arrived
+	tcpiOptECNSeen   = 16 // an ECN-capable packet arrived
 	infiniteSsthresh = 1<<31 - 1
 )
 
