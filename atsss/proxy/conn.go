@@ -158,15 +158,15 @@ type Subflow struct {
 	pdr     uint16
 	access  steer.Access
 	state   subflowState
-	index   uint8  // place in conn.subflows, and Sub in conn.down.runs
-	addrID  uint8  // ours
-	peerID  uint8  // the UE's
-	scale   uint8  // of windows that the UE sends on it
-	backup  bool   // last B flag sent to the UE
-	finSent bool   // our FIN has the SSN next
-	mapAt   uint8  // of the newest in maps
-	addrs   uint16 // sum of the addresses of the UE and the server
+	index   uint8 // place in conn.subflows, and Sub in conn.down.runs
+	addrID  uint8 // ours
+	peerID  uint8 // the UE's
+	scale   uint8 // of windows that the UE sends on it
+	backup  bool  // last B flag sent to the UE
+	finSent bool  // our FIN has the SSN next
+	mapAt   uint8 // of the newest in maps
 	ecn     subflowECN
+	addrs   uint16 // sum of the addresses of the UE and the server
 
 	ueISN, ourISN uint32
 	resent        uint32 // bytes sent to the UE again, up to the most that it holds
@@ -194,7 +194,7 @@ type Subflow struct {
 
 	maps [mapHistory]pastMapping
 
-	markedTo uint32 // with ecn.marked: SSN after the last data of the UE with CE
+	markedTo uint32 // with ecnMarked: SSN after the last data of the UE with CE
 	path     path
 }
 

@@ -28,29 +28,43 @@ const (
 	ecnCongested         // and the server's last packet had ECE
 )
 
-// subflowECN is what a subflow knows of marks; all false if ECN is not negotiated on it.
-type subflowECN struct {
-	on      bool  // negotiated
-	echoing bool  // the UE's last packet had ECE
-	cwrDue  bool  // the server has answered with CWR, and the subflow has not carried it yet
-	marked  bool  // data of the UE came with CE, until the server has them and sends no ECE
-	due     uint8 // ECE and CWR that the server is to get; the first subflow's are those of all
+// subflowECN is what a subflow knows of marks, as bits; 0 if ECN is not negotiated on it.
+type subflowECN uint8
+
+const (
+	ecnGranted subflowECN = 1 << iota
+	ecnEchoing            // the UE's last packet had ECE
+	ecnCWRDue             // the server has answered with CWR, and the subflow has not carried it yet
+	ecnMarked             // data of the UE came with CE, until the server has them and sends no ECE
+
+	// In the first subflow's, for all: what the server is to get, in the places of the flags.
+	ecnDue = subflowECN(packet.ECE | packet.CWR)
+)
+
+func (e *subflowECN) set(bits subflowECN, on bool) {
+	*e &^= bits
+	if on {
+		*e |= bits
+	}
 }
 
 // uplinkECN takes what the UE's packet g on f, at ssn, says of marks.
 func (f *Subflow) uplinkECN(g *segment, ssn int64) {
 	c, e := f.conn, &f.ecn
-	due := &c.subflows[0].ecn.due
+	due := &c.subflows[0].ecn
 	echo := g.flags&packet.ECE != 0
-	*due |= g.flags & packet.CWR
-	if echo && !e.cwrDue { // else the server has answered, and f, idle, cannot say so
-		*due |= packet.ECE
-		c.up.probing = c.up.probing || !e.echoing
+	*due |= subflowECN(g.flags & packet.CWR)
+	if echo && *e&ecnCWRDue == 0 { // else the server has answered, and f, idle, cannot say so
+		*due |= subflowECN(packet.ECE)
+		c.up.probing = c.up.probing || *e&ecnEchoing == 0
 	}
-	e.cwrDue = e.cwrDue && echo
-	e.echoing = echo
+	if !echo {
+		e.set(ecnCWRDue, false)
+	}
+	e.set(ecnEchoing, echo)
 	if len(g.payload) > 0 && g.in.TOS&ecnMask == ecnCE {
-		e.marked, f.markedTo = true, uint32(ssn)+uint32(len(g.payload))
+		e.set(ecnMarked, true)
+		f.markedTo = uint32(ssn) + uint32(len(g.payload))
 	}
 }
 
@@ -59,9 +73,12 @@ func (f *Subflow) uplinkECN(g *segment, ssn int64) {
 func (c *Conn) downlinkECN(g *segment) {
 	echo := g.flags&packet.ECE != 0
 	for _, s := range c.subflows {
-		e := &s.ecn
-		e.cwrDue = e.cwrDue || g.flags&packet.CWR != 0 && e.echoing
-		e.marked = e.marked && (echo || int32(uint32(s.rcvNext)-s.markedTo) < 0)
+		if g.flags&packet.CWR != 0 && s.ecn&ecnEchoing != 0 {
+			s.ecn.set(ecnCWRDue, true)
+		}
+		if !echo && int32(uint32(s.rcvNext)-s.markedTo) >= 0 {
+			s.ecn.set(ecnMarked, false)
+		}
 	}
 	c.ecn = ecnOn
 	if echo {
@@ -71,11 +88,11 @@ func (c *Conn) downlinkECN(g *segment) {
 
 // toServer are the flags for a packet to the server, which then are said.
 func (e *subflowECN) toServer(data bool) (flags uint8) {
-	flags = e.due
+	flags = uint8(*e & ecnDue)
 	if !data {
 		flags &^= packet.CWR // only new data carry it (RFC 3168 §6.1.2)
 	}
-	e.due &^= flags
+	*e &^= subflowECN(flags)
 	return flags
 }
 
@@ -83,8 +100,8 @@ func (e *subflowECN) toServer(data bool) (flags uint8) {
 // subflows, on those; if none did, the mark was made on N6 and concerns all.
 func (s *Subflow) echoes() bool {
 	for _, x := range s.conn.subflows {
-		if x.ecn.marked {
-			return s.ecn.marked
+		if x.ecn&ecnMarked != 0 {
+			return s.ecn&ecnMarked != 0
 		}
 	}
 	return true

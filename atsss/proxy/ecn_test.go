@@ -79,7 +79,7 @@ func TestECNNegotiation(t *testing.T) {
 func (h *harness) joinECN() {
 	h.t.Helper()
 	h.join()
-	h.conn().subflows[1].ecn.on = true // as TestJoinIsGrantedECN has it
+	h.conn().subflows[1].ecn = ecnGranted // as TestJoinIsGrantedECN has it
 }
 
 func TestJoinIsGrantedECN(t *testing.T) {
@@ -98,7 +98,7 @@ func TestJoinIsGrantedECN(t *testing.T) {
 		if g := h.segmentUE(h.out.ToUE[0].Buf); g.flags != want {
 			t.Errorf("SYN/ACK of the join with flags %02x, want %02x", g.flags, want)
 		}
-		if on := h.conn().subflows[1].ecn.on; on != granted {
+		if on := h.conn().subflows[1].ecn&ecnGranted != 0; on != granted {
 			t.Errorf("ECN on the join: %v, want %v", on, granted)
 		}
 	}

@@ -69,7 +69,7 @@ func (u *uplink) sendNext() int64 {
 // the acknowledgment that is due.
 func (p *Proxy) toUE(s *Subflow, buf *packet.Buffer, paySum uint16, ssn int64, flags, tos, ttl uint8, o *options) {
 	c := s.conn
-	if !s.ecn.on {
+	if s.ecn&ecnGranted == 0 {
 		tos &^= ecnMask
 	} else if c.ecn == ecnCongested && s.echoes() {
 		flags |= packet.ECE
@@ -125,8 +125,8 @@ func (p *Proxy) dataUE(s *Subflow, buf *packet.Buffer, paySum uint16, d, ssn int
 		length = 0
 	}
 	o.mapping(c.dataAck32(), c.dsnB(d), mptcp.SSN(ssn), length, false, c.checksum, paySum)
-	if s.ecn.cwrDue && ssn+int64(n) == s.next { // new data
-		s.ecn.cwrDue = false
+	if s.ecn&ecnCWRDue != 0 && ssn+int64(n) == s.next { // new data
+		s.ecn.set(ecnCWRDue, false)
 		flags |= packet.CWR
 	}
 	p.toUE(s, buf, paySum, ssn, flags, tos, ttl, o)

@@ -345,7 +345,7 @@ func (p *Proxy) negotiated(c *Conn, g *segment) {
 	if g.flags&ecnSYN != packet.ECE {
 		c.ecn = ecnOff
 	}
-	f.ecn.on = c.ecn != ecnOff
+	f.ecn.set(ecnGranted, c.ecn != ecnOff)
 	c.scaled = c.scaled && g.opt.hasScale
 	if c.scaled {
 		c.srvScale = g.opt.scale

@@ -40,7 +40,7 @@ func (p *Proxy) uplinkJoin(s *Session, a steer.Access, r Rule, f *Subflow, g *se
 	p.joins[f] = joinNonces{ue: g.opt.mp.JoinNonce, ours: uint32(p.rand())}
 	f.addrID = c.nextAddrID()
 	f.backup = c.wantsBackup(f)
-	f.ecn.on = c.ecn != ecnOff && g.flags&ecnSYN == ecnSYN
+	f.ecn.set(ecnGranted, c.ecn != ecnOff && g.flags&ecnSYN == ecnSYN)
 	if !c.scaled {
 		f.scale = 0
 	}
@@ -140,7 +140,7 @@ func (p *Proxy) joinSYNACK(f *Subflow, g *segment) {
 	o.negotiation(min(c.srvMSS, f.session.mss(c.v6)), c.sackPermitted, c.timestamps, c.down.tsval, g.opt.tsval, c.scaled, c.srvScale)
 	o.bytes(mptcp.AppendJoinSYNACK(p.scratch[:0], f.backup, f.addrID, &mac, nonces.ours))
 	flags := packet.SYN | packet.ACK
-	if f.ecn.on {
+	if f.ecn&ecnGranted != 0 {
 		flags |= packet.ECE
 	}
 	g.buf.Reset()

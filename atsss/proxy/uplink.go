@@ -53,7 +53,7 @@ func (p *Proxy) uplinkData(f *Subflow, g *segment) {
 	}
 	f.noteTS(g, p.now)
 	before, finSent := f.acked, f.finSent
-	if f.ecn.on {
+	if f.ecn&ecnGranted != 0 {
 		f.uplinkECN(g, ssn)
 	}
 	news := p.uplinkAck(f, g)
