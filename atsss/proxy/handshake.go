@@ -299,7 +299,7 @@ func (p *Proxy) downlinkHandshake(c *Conn, g *segment) Verdict {
 		p.rewrite(g, o, 0) // a payload here would end MPTCP at the UE
 		p.emit(f, g.buf)
 		return Taken
-	case c.state == stateSYN && (g.flags&packet.ACK == 0 || g.tcp.AckSN()-(c.ueISN+1) > c.synData):
+	case c.state == stateSYN && (g.flags&packet.ACK == 0 || g.tcp.AckSN()-(c.ueISN+1) > uint32(c.synData)):
 		return NotProxied // about an earlier connection: the UE answers it
 	case c.state == stateSYN:
 		// A SYN that came again, answered by an ACK before the SYN/ACK that was lost
