@@ -100,14 +100,13 @@ const nowhere = maxSubflows
 
 // uplink is the state of the UE-to-server direction, positions in u.
 type uplink struct {
-	next      int64 // after the highest position forwarded
-	acked     int64 // acknowledged by the server, FIN included
-	rightEdge int64 // end of the server's window
-	fin       int64 // position of DATA_FIN; none
-	voidTo    int64 // end of what was void above acked; see void.go
-	voidLen   uint32
-	window    uint32     // the largest that the server ever had
+	next      int64      // after the highest position forwarded
+	acked     int64      // acknowledged by the server, FIN included
+	rightEdge int64      // end of the server's window
+	fin       int64      // position of DATA_FIN; none
 	sacked    dsm.Ranges // SACKed by the server, above acked
+	void      dsm.Ranges // was void, above acked; see void.go
+	window    uint32     // the largest that the server ever had
 
 	tsval, tsecr uint32 // last sent to the server
 	edgeSent     uint32 // rightEdge that the UE was last shown, low half
@@ -116,7 +115,6 @@ type uplink struct {
 	finSent      bool   // the FIN was forwarded
 	probing      bool   // the next ACK of the UE goes to the server even if it says nothing new
 	echo         uint8  // place of the subflow that waits for the server's answer to a forwarded probe
-	repeats      uint8  // of what heads a subflow, since acked last moved, up to maxRepeats
 }
 
 // downlink is the state of the server-to-UE direction, positions in d.

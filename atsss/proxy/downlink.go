@@ -52,8 +52,9 @@ func (p *Proxy) downlinkAck(c *Conn, g *segment, u int64) (acked, sacked bool) {
 	c.up.rightEdge = max(c.up.rightEdge, u+window)
 	c.up.window = max(c.up.window, uint32(window))
 	if u > c.up.acked {
-		c.up.acked, c.up.repeats = u, 0
+		c.up.acked = u
 		c.up.sacked.TrimBelow(&p.maps, u)
+		c.up.void.TrimBelow(&p.maps, u)
 		acked = true
 	}
 	for i := range g.opt.sacks {

@@ -227,6 +227,7 @@ func (p *Proxy) freeMaps(c *Conn) {
 	c.down.runs.Free(&p.maps)
 	c.down.copies.Free(&p.maps)
 	c.up.sacked.Free(&p.maps)
+	c.up.void.Free(&p.maps)
 	for _, f := range c.subflows {
 		f.freeMaps()
 	}

@@ -297,7 +297,7 @@ func (p *Proxy) uplinkPayload(f *Subflow, g *segment, ssn int64) (used bool) {
 	if over := u + n - c.up.rightEdge; over > 0 && (n > 1 || over > 1) { // but a window probe of one byte
 		fits = max(0, n-over)
 		p.count.CutAtWindow += uint64(n - fits)
-		c.void(u+fits, n-fits)
+		c.noteVoid(u+fits, n-fits)
 		f.up.Insert(&p.maps, dsm.Run{At: ssn + fits, To: u + fits, N: n - fits, Sub: voidRun})
 	}
 	if u < c.up.next {

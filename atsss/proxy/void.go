@@ -10,36 +10,38 @@ import "github.com/braid-upf/braid/atsss/dsm"
 // server's next byte was void, and the server does not SACK what it has behind it, every
 // subflow with data behind that byte would wait for the server, and the UE for them.
 
-// void notes that positions [u, u+n) became void.
-func (c *Conn) void(u, n int64) {
-	from, to := c.up.voidFrom(), c.up.voidTo
-	if to <= c.up.acked {
-		from = u
+// noteVoid notes that positions [u, u+n) became void. With dsm.MaxRanges ranges already it
+// notes what lies between them and the next, too: to forget some could stop the UE for ever,
+// and what is held void without reason is only sent once more.
+func (c *Conn) noteVoid(u, n int64) {
+	from, to, m := u, u+n, &c.session.proxy.maps
+	if v := &c.up.void; v.Len() == dsm.MaxRanges {
+		if i := v.Search(from); i > 0 {
+			from = min(from, v.Get(i-1).To)
+		} else {
+			to = max(to, v.Get(0).From)
+		}
 	}
-	from, to = min(from, u), max(to, u+n)
-	c.up.voidTo, c.up.voidLen = to, uint32(to-from)
+	c.up.void.Add(m, from, to)
 }
 
-// voidFrom is the lower bound of what was void.
-func (u *uplink) voidFrom() int64 { return u.voidTo - int64(u.voidLen) }
-
-// voidStuck makes the n bytes at ssn, which wait at the head of f, void after the UE
-// repeated them in vain, if the server's next byte was void and has not come again.
+// voidStuck makes the n bytes at ssn, which wait at the head of f and which the UE
+// repeats, void if the server's next byte was void and has not come again.
 func (p *Proxy) voidStuck(f *Subflow, ssn, u, n int64) {
 	c := f.conn
 	next := c.up.acked
-	if next < c.up.voidFrom() || next >= c.up.voidTo || u <= next && next < u+n {
+	if _, void := c.up.void.Containing(next); !void || u <= next && next < u+n {
 		return
 	}
 	if head, ok := f.up.First(); !ok || head.At > f.rcvNext || ssn > f.rcvNext || ssn+n > head.End() {
 		return
 	}
-	if c.up.repeats = min(c.up.repeats+1, maxRepeats); c.up.repeats < maxRepeats || c.awaited(next) {
+	if c.awaited(next) {
 		return
 	}
 	at := f.rcvNext - ssn
 	p.count.UplinkVoided += uint64(n - at)
-	c.void(u+at, n-at)
+	c.noteVoid(u+at, n-at)
 	f.up.Replace(&p.maps, dsm.Run{At: f.rcvNext, To: u + at, N: n - at, Sub: voidRun})
 }
 
