@@ -196,16 +196,22 @@ func (c *Conn) anyLive() bool {
 // available is the set of accesses that can take new data of c.
 func (c *Conn) available() steer.Set {
 	var set steer.Set
-	for a, i := range c.usable {
-		if i == nowhere {
-			continue
-		}
-		s := c.subflows[i]
-		if s.session.access[a].silent == 0 && (s.path.probed == 0 || !c.session.proxy.suspect(s)) {
+	for a := range steer.NumAccesses {
+		if c.takes(steer.Access(a)) {
 			set |= 1 << a
 		}
 	}
 	return set
+}
+
+// takes says whether access a can take new data of c.
+func (c *Conn) takes(a steer.Access) bool {
+	i := c.usable[a]
+	if i == nowhere {
+		return false
+	}
+	s := c.subflows[i]
+	return s.session.access[a].silent == 0 && (s.path.probed == 0 || !c.session.proxy.suspect(s))
 }
 
 // carries says whether s can carry data now.
@@ -256,8 +262,11 @@ func (c *Conn) choose() *Subflow {
 	if c.steered {
 		c.session.proxy.consult(c)
 	}
-	if c.rule.Policy != nil {
-		if a, ok := c.rule.Policy.Choose(c.available(), uint32(c.point)); ok {
+	if r := c.rule.Policy; r != nil {
+		if a := r.Preferred(uint32(c.point)); r.Usable.Has(a) && c.takes(a) { // nearly always
+			return c.subflows[c.usable[a]]
+		}
+		if a, ok := r.Choose(c.available(), uint32(c.point)); ok {
 			return c.subflows[c.usable[a]]
 		}
 	}

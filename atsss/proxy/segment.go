@@ -44,13 +44,16 @@ func (g *segment) read(buf *packet.Buffer, in *packet.Info) packet.Reason {
 	}
 	g.buf, g.in, g.tcp, g.flags = buf, in, t, t.Flags()
 	g.payload = t.Payload()
-	header := packet.PseudoSum(&in.Src, &in.Dst, packet.ProtoTCP, len(t)) + packet.SumWords(t[:t.HeaderLen()])
-	if buf.Checksum == packet.ChecksumVerified {
-		g.paySum = ^packet.Fold(header)
-	} else {
-		g.paySum = uint16(packet.Sum(g.payload))
-		if packet.Fold(header+uint64(g.paySum)) != 0xffff {
-			return packet.BadChecksum
+	g.paySum = 0 // of no payload
+	if verified := buf.Checksum == packet.ChecksumVerified; !verified || len(g.payload) > 0 {
+		header := packet.PseudoSum(&in.Src, &in.Dst, packet.ProtoTCP, len(t)) + packet.SumWords(t[:t.HeaderLen()])
+		if verified {
+			g.paySum = ^packet.Fold(header)
+		} else {
+			g.paySum = uint16(packet.Sum(g.payload))
+			if packet.Fold(header+uint64(g.paySum)) != 0xffff {
+				return packet.BadChecksum
+			}
 		}
 	}
 	if !g.opt.parse(t.Options()) {
@@ -138,16 +141,19 @@ func (o *tcpOptions) parse(b []byte) bool {
 		if len(b) < 2 || b[1] < 2 || int(b[1]) > len(b) {
 			return false
 		}
-		o.option(b[:b[1]])
-		b = b[b[1]:]
+		n := int(b[1])
+		if b[0] == packet.OptMPTCP {
+			o.mp.ParseOption(b[:n])
+		} else {
+			o.option(b[:n])
+		}
+		b = b[n:]
 	}
 	return true
 }
 
 func (o *tcpOptions) option(b []byte) {
 	switch n := len(b); b[0] {
-	case packet.OptMPTCP:
-		o.mp.ParseOption(b)
 	case packet.OptTimestamps:
 		if n == 10 {
 			o.hasTS = true
@@ -213,9 +219,9 @@ func (o *options) bytes(b []byte) {
 
 // timestamps appends a timestamps option after two NOPs, 12 bytes.
 func (o *options) timestamps(tsval, tsecr uint32) {
-	o.add(tsWord)
-	o.add(tsval)
-	o.add(tsecr)
+	w := (*[3]uint32)(o.word[o.n:])
+	w[0], w[1], w[2] = tsWord, tsval, tsecr
+	o.n += len(w)
 }
 
 // tsWord is the first word of a timestamps option behind two NOPs (RFC 7323 appendix A).
@@ -247,11 +253,9 @@ func (o *options) mapping(ack uint32, dsn mptcp.DSN, ssn mptcp.SSN, n uint16, fi
 	if checksum {
 		length, last = 20, uint32(mptcp.DSSChecksum(dsn, ssn, n, paySum))
 	}
-	o.add(dssWord(length, flags))
-	o.add(ack)
-	o.add(uint32(dsn))
-	o.add(uint32(ssn))
-	o.add(uint32(n)<<16 | last)
+	w := (*[5]uint32)(o.word[o.n:])
+	w[0], w[1], w[2], w[3], w[4] = dssWord(length, flags), ack, uint32(dsn), uint32(ssn), uint32(n)<<16|last
+	o.n += len(w)
 }
 
 // Flags of a DSS (RFC 8684 §3.3).
@@ -275,6 +279,12 @@ func (o *options) store(b []byte) (sum uint64) {
 		binary.BigEndian.PutUint64(b[24:], uint64(w[6])<<32|uint64(w[7]))
 		return uint64(w[0]) + uint64(w[1]) + uint64(w[2]) + uint64(w[3]) +
 			uint64(w[4]) + uint64(w[5]) + uint64(w[6]) + uint64(w[7])
+	}
+	if len(b) == 12 { // timestamps, as most ACKs have
+		b := (*[12]byte)(b)
+		binary.BigEndian.PutUint64(b[0:], uint64(w[0])<<32|uint64(w[1]))
+		binary.BigEndian.PutUint32(b[8:], w[2])
+		return uint64(w[0]) + uint64(w[1]) + uint64(w[2])
 	}
 	for i := 0; len(b) >= 4 && i < len(w); i++ {
 		sum += uint64(w[i])

@@ -104,6 +104,19 @@ type Policy struct {
 // weight: a flow moves only when its access goes or the cut passes over it.
 // ok is false when no access can be used.
 func (p *Policy) Choose(available Set, point uint32) (a Access, ok bool) {
+	a = p.Preferred(point)
+	available &= p.Usable
+	if available.Has(a) {
+		return a, true
+	}
+	if p.Mode == ActiveStandby && p.Priority[a.Other()] == NoStandby {
+		return a, false
+	}
+	return a.Other(), available.Has(a.Other())
+}
+
+// Preferred is the access that [Policy.Choose] names where every access can be used.
+func (p *Policy) Preferred(point uint32) (a Access) {
 	switch p.Mode {
 	case LoadBalancing:
 		a = Access3GPP
@@ -121,14 +134,7 @@ func (p *Policy) Choose(available Set, point uint32) (a Access, ok bool) {
 			a = AccessNon3GPP
 		}
 	}
-	available &= p.Usable
-	if available.Has(a) {
-		return a, true
-	}
-	if p.Mode == ActiveStandby && p.Priority[a.Other()] == NoStandby {
-		return a, false
-	}
-	return a.Other(), available.Has(a.Other())
+	return a
 }
 
 // Decision is the answer of a steering policy that a program gives for one connection.
