@@ -34,10 +34,15 @@ func (p *Proxy) serverSACK(c *Conn, n int) []dsm.Range {
 // where SACKed data begin takes them back (RFC 2018 §8), and they are lost only if the
 // subflow is.
 func (p *Proxy) ackable(c *Conn) int64 {
-	a := c.down.acked
-	if a >= c.down.sackEdge {
+	if a := c.down.acked; a >= c.down.sackEdge {
 		return a
 	}
+	return p.ackableBelow(c)
+}
+
+// ackableBelow is ackable where the server was told of later data.
+func (p *Proxy) ackableBelow(c *Conn) int64 {
+	a := c.down.acked
 	if p.waits(c, &c.down.runs, a) || p.waits(c, &c.down.copies, a) {
 		return c.down.ackSent
 	}

@@ -65,7 +65,7 @@ func (g *segment) read(buf *packet.Buffer, in *packet.Info) packet.Reason {
 // keepPayload cuts the buffer down to the first n bytes of the payload and returns
 // their folded sum. The view g.tcp is void afterwards.
 func (g *segment) keepPayload(n int) uint16 {
-	g.buf.TrimFront(g.in.L4 + g.tcp.HeaderLen())
+	g.buf.TrimFront(g.in.End - len(g.payload))
 	g.buf.SetLen(n)
 	if n == len(g.payload) {
 		return g.paySum
