@@ -48,10 +48,6 @@ func (p *Proxy) uplinkFIN(f *Subflow, ssn int64) {
 	if f.rcvNext <= f.fin {
 		return // data before it are missing: the UE repeats it
 	}
-	if f.live() {
-		f.state = subflowClosing
-		f.conn.refresh()
-	}
 	p.ackUE(f, f.ueTSval)
 }
 

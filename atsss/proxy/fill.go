@@ -20,7 +20,7 @@ func (p *Proxy) afterAck(f *Subflow, finSent bool) {
 	if f.acked >= f.next || c.state != stateEstablished {
 		return
 	}
-	if finSent && c.ended() {
+	if finSent {
 		p.suspend(f)
 	} else if f.state != subflowEstablished || f.sacked.Len() == 0 && !f.path.recovering {
 		return

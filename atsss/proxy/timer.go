@@ -126,6 +126,9 @@ func (p *Proxy) forgetAfter(c *Conn, quiet, life Time) {
 func (p *Proxy) checkPaths(c *Conn) (busy bool) {
 	owing := false
 	for _, s := range c.subflows {
+		if s.state == subflowClosing {
+			owing = p.checkClosing(s) || owing
+		}
 		if !s.live() {
 			continue
 		}
@@ -145,6 +148,21 @@ func (p *Proxy) checkPaths(c *Conn) (busy bool) {
 		p.ackServer(c, nil)
 	}
 	return owing || pending
+}
+
+// checkClosing fills what holes are below our FIN on s: the UE waits for the FIN, but not
+// for ever. It reports whether there is more to do.
+func (p *Proxy) checkClosing(s *Subflow) (busy bool) {
+	t := &s.path
+	if !s.finSent || s.acked >= s.next || !s.fillable() || t.backoff >= maxBackoff {
+		return false
+	}
+	if p.now.since(t.filled) >= t.rto()<<t.backoff {
+		t.backoff++
+		p.suspend(s)
+		p.fill(s)
+	}
+	return true
 }
 
 // checkPath looks at s, which has data outstanding.

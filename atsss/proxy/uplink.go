@@ -53,6 +53,7 @@ func (p *Proxy) uplinkData(f *Subflow, g *segment) {
 	}
 	f.noteTS(g, p.now)
 	before, finSent := f.acked, f.finSent
+	finLost := finSent && g.flags&packet.FIN == 0 && g.tcp.AckSN() == f.sn(f.next)
 	if f.ecn&ecnGranted != 0 {
 		f.uplinkECN(g, ssn)
 	}
@@ -77,6 +78,9 @@ func (p *Proxy) uplinkData(f *Subflow, g *segment) {
 	}
 	if g.flags&packet.FIN != 0 {
 		p.uplinkFIN(f, ssn+int64(len(g.payload)))
+	}
+	if finLost { // a filler has acknowledged the UE's FIN: it does not repeat that
+		p.ackUE(f, f.ueTSval)
 	}
 	p.afterAck(f, finSent)
 	if c.ended() {
@@ -337,7 +341,8 @@ func (f *Subflow) contradicts(ssn, u int64) bool {
 }
 
 // advance moves rcvNext over what the server has acknowledged or SACKed and what was
-// cut off; it reports whether it moved.
+// cut off, and over the UE's FIN, which makes the subflow a closing one; it reports whether
+// it moved.
 func (f *Subflow) advance() (moved bool) {
 	c := f.conn
 	for r, ok := f.up.First(); ok; r, ok = f.up.First() {
@@ -356,6 +361,10 @@ func (f *Subflow) advance() (moved bool) {
 	if f.fin != none && f.rcvNext == f.fin {
 		f.rcvNext++
 		moved = true
+		if f.live() {
+			f.state, f.path.backoff = subflowClosing, 0
+			c.refresh()
+		}
 	}
 	return moved
 }
