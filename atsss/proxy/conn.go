@@ -168,6 +168,7 @@ type Subflow struct {
 
 	ueISN, ourISN uint32
 	resent        uint32 // bytes sent to the UE again, up to the most that it holds
+	strays        uint8  // segments of data that came over it since the UE was to avoid it, up to maxStrays
 
 	// Downlink, in SSN.
 	next   int64      // to be used by the next new byte; the first byte is 1

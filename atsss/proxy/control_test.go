@@ -2,9 +2,11 @@ package proxy
 
 import (
 	"bytes"
+	"slices"
 	"testing"
 
 	"github.com/braid-upf/braid/atsss/mptcp"
+	"github.com/braid-upf/braid/atsss/steer"
 	"github.com/braid-upf/braid/packet"
 )
 
@@ -99,4 +101,39 @@ func TestPrioOfUEChangesNothing(t *testing.T) {
 	h.want()
 	h.serverData(0, 100)
 	h.want("ue0 ssn=1+100 ack=1 dack=0 map=0@1+100")
+}
+
+// An MP_PRIO may be lost: a UE that goes on sending over a backup subflow is told again,
+// each time after twice the data, and not where it has no other.
+func TestPrioIsRepeated(t *testing.T) {
+	for _, silent := range []bool{false, true} {
+		h := newHarness(t)
+		h.connect()
+		h.join()
+		h.recycle()
+		rule := h.otherRule()
+		h.p.AccessRules(h.now, &h.session, func(uint16) Rule { return rule }, &h.out)
+		h.want("ue0 ssn=1 ack=1 dack=0 mp_prio", "ue1 ssn=2 ack=1 dack=0 mp_prio")
+		if silent {
+			h.session.access[steer.AccessNon3GPP].silent = 1
+		}
+		var told []int
+		for i := range 300 {
+			m := &mapping{ssn: int64(i) + 1, u: int64(i), n: 1}
+			h.up(0, h.fromUE(0, packet.ACK, int64(i), h.dss(m, 0), 1, []byte{'x'}))
+			for _, e := range h.out.ToUE {
+				if g := h.segment(e.Buf); g.opt.mp.Present&mptcp.Prio != 0 && g.opt.mp.PrioBackup == (e.Access == steer.Access3GPP) {
+					told = append(told, i+1)
+				}
+			}
+			h.recycle()
+		}
+		want := []int{16, 16, 32, 32, 64, 64, 128, 128} // on both subflows
+		if silent {
+			want = nil
+		}
+		if !slices.Equal(told, want) {
+			t.Errorf("non-3GPP silent %v: told again after %v segments, want %v", silent, told, want)
+		}
+	}
 }

@@ -309,10 +309,46 @@ func (c *Conn) wantsBackup(f *Subflow) bool {
 func (p *Proxy) nudge(c *Conn) {
 	for _, f := range c.subflows {
 		if want := c.wantsBackup(f); f.confirmed() && f.backup != want {
-			f.backup = want
+			f.backup, f.strays = want, 0
 			p.withOption(f, mptcp.AppendPrio(p.scratch[:0], want), 0)
 		}
 	}
+}
+
+// maxStrays is the most of Subflow.strays; at fewStrays, twice that and so on the UE is
+// reminded.
+const (
+	fewStrays = 16
+	maxStrays = 255
+)
+
+// stray notes that data came over f, which the UE is to use only if nothing else is left.
+// Where there is something else, it may not have heard: nothing acknowledges an MP_PRIO
+// (RFC 8684 §3.3.8). It is told again, seldom: some data are always under way.
+func (p *Proxy) stray(f *Subflow) {
+	c := f.conn
+	if f.strays == maxStrays || !c.hasRegular() {
+		return
+	}
+	f.strays++
+	if f.strays < fewStrays || f.strays&(f.strays-1) != 0 {
+		return
+	}
+	for _, s := range c.subflows {
+		if s.confirmed() {
+			p.withOption(s, mptcp.AppendPrio(p.scratch[:0], s.backup), 0)
+		}
+	}
+}
+
+// hasRegular says whether c has a subflow that is not backup and can carry data.
+func (c *Conn) hasRegular() bool {
+	for _, s := range c.subflows {
+		if s.confirmed() && !s.backup && c.carries(s) {
+			return true
+		}
+	}
+	return false
 }
 
 // AccessRules is called after the rules of s changed: what policy now wants of the

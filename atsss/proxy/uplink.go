@@ -319,6 +319,9 @@ func (p *Proxy) uplinkPayload(f *Subflow, g *segment, ssn int64) (used bool) {
 		}
 		p.toServer(c, g.buf, g.keepPayload(int(fits)), u, flags, tos, ttl)
 	}
+	if f.backup {
+		p.stray(f)
+	}
 	if f.advance() {
 		p.ackUE(f, f.ueTSval)
 	}
