@@ -31,6 +31,7 @@ type Counters struct {
 	Switched        uint64 // connections whose new data moved to another subflow
 	ResetByServer   uint64
 	ResetByUE       uint64
+	ServerReneged   uint64 // servers that dropped data that they had SACKed
 	Challenges      uint64 // unacceptable packets answered with the numbers expected (RFC 5961)
 	Prios           uint64 // MP_PRIO of UEs, which change nothing
 	IgnoredOptions  uint64 // MPTCP options of unknown subtype or wrong length, second ones, ones out of place
@@ -85,6 +86,7 @@ func (c *Counters) Each(f func(name string, v uint64)) {
 	f("switched", c.Switched)
 	f("reset_by_server", c.ResetByServer)
 	f("reset_by_ue", c.ResetByUE)
+	f("server_reneged", c.ServerReneged)
 	f("challenges", c.Challenges)
 	f("prios", c.Prios)
 	f("ignored_options", c.IgnoredOptions)

@@ -55,6 +55,11 @@ func (p *Proxy) downlinkAck(c *Conn, g *segment, u int64) (acked, sacked bool) {
 		c.up.acked = u
 		c.up.sacked.TrimBelow(&p.maps, u)
 		c.up.void.TrimBelow(&p.maps, u)
+		if c.up.sacked.Len() > 0 && c.up.sacked.Get(0).From == u {
+			// The server has dropped what it SACKed (RFC 2018 §8). The UE has not at data level.
+			p.count.ServerReneged++
+			c.up.sacked.Free(&p.maps)
+		}
 		acked = true
 	}
 	for i := range g.opt.sacks {

@@ -75,6 +75,19 @@ func loseN(n int, leg func(*world) *leg, is func(*segment) bool) Event {
 	})
 }
 
+// serverReneges has the server drop all that it holds out of order, once, when that is 10
+// segments.
+func serverReneges(w *world) {
+	if len(w.pairs) > 0 {
+		if v, ok := w.pairs[0].server.(*server); ok && v.tcp != nil && len(v.ooo) >= 10 {
+			v.ooo, v.oooRecent = nil, nil
+			w.note("server drops what it SACKed")
+			return
+		}
+	}
+	w.clock.After(ms, func() { serverReneges(w) })
+}
+
 func n6Down(w *world) *leg   { return w.n6Down }
 func n6Up(w *world) *leg     { return w.n6Up }
 func gppUp(w *world) *leg    { return w.up[0] }
@@ -306,6 +319,10 @@ func TestScenarios(t *testing.T) {
 				t.Error("not counted")
 			}
 		}}},
+		{"server drops what it SACKed", upload(size), func(g *Config, c *ConnConfig) {
+			g.Events = append(g.Events, loseOnce(n6Up, nthData(20)), when(0, serverReneges))
+			c.TCP.mayRenege, c.Joins[0].TCP.mayRenege = true, true
+		}, want{10 * time.Second, 1, map[string]uint64{"server_reneged": 1, "remapped_bytes": 0}, nil}},
 		{"server aborts an upload", upload(size), func(_ *Config, c *ConnConfig) {
 			c.Server.abortAt = size / 2
 		}, want{3 * time.Second, 1, established, nil}},
