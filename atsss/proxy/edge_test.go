@@ -190,16 +190,3 @@ func TestPAWSAcrossSubflows(t *testing.T) {
 }
 
 // A reset of the only subflow is one of the connection at once, though the UE might join
-// again (RFC 8684 §3.6 leaves it open): its application is gone in all but name.
-func TestResetOfOnlySubflow(t *testing.T) {
-	h := newHarness(t)
-	h.connect()
-	h.join()
-	h.up(1, h.fromUE(1, packet.RST|packet.ACK, 0, nil, 2, nil))
-	h.want()
-	h.up(0, h.fromUE(0, packet.RST|packet.ACK, 0, nil, 1, nil))
-	h.want("srv RST u=0 ack=0")
-	if n := h.p.count.ResetByUE; n != 1 {
-		t.Errorf("reset_by_ue = %d, want 1", n)
-	}
-}
