@@ -64,7 +64,8 @@ type client struct {
 	finRetries                    int
 
 	// Receiving, positions d.
-	rcvNxt  int64 // first missing byte
+	rcvNxt  int64         // first missing byte
+	readAt  time.Duration // when it last moved
 	ooo     []rxPiece
 	wndSent int64 // right edge of the last DSS that carried one
 	finAt   int64 // d of the DATA_FIN, -1 = not seen
@@ -255,6 +256,7 @@ func (c *client) take(p rxPiece) {
 		c.fail("client: byte d=%d is not what the server wrote", p.d+int64(i))
 	}
 	c.rcvNxt = p.end()
+	c.readAt = c.clock.Now()
 	c.unread += int64(len(p.data))
 	if c.rcvNxt > c.expect {
 		c.fail("client: %d bytes received, %d were written", c.rcvNxt, c.expect)

@@ -20,7 +20,7 @@ type Config struct {
 	Events []Event
 
 	// Limit is the virtual time after which a connection that has not ended is a
-	// deadlock.
+	// deadlock, once no data arrive any more.
 	Limit time.Duration
 
 	// NearWrap gives the proxy keys whose IDSN is close below a multiple of 2^32.

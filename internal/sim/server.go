@@ -45,6 +45,7 @@ type serverPlan struct {
 type serverEnd interface {
 	receive(s *segment, pkt []byte) // pkt is s, and stays the caller's
 	done() bool                     // everything was received, both sides closed
+	lastRead() time.Duration        // when data last came
 	outcome() (ended bool, err error)
 	counters() tcpStats
 	fmt.Stringer
@@ -59,7 +60,8 @@ type application struct {
 	w        *world
 	up, down stream
 
-	received int64 // in order
+	received int64         // in order
+	readAt   time.Duration // when the last of it came
 	wrote    int64
 	eof      bool
 	isEnded  bool
@@ -72,6 +74,7 @@ func (a *application) take(b []byte) {
 		a.w.fail("server: byte u=%d is not what the client wrote", a.received+int64(i))
 	}
 	a.received += int64(len(b))
+	a.readAt = a.w.clock.Now()
 }
 
 // checkCount follows takes and the end of the stream.
@@ -109,6 +112,8 @@ func (a *application) finished() bool {
 	}
 	return true
 }
+
+func (a *application) lastRead() time.Duration { return a.readAt }
 
 func (a *application) outcome() (ended bool, err error) { return a.isEnded, a.err }
 

@@ -255,7 +255,7 @@ func (w *watch) ueData(f *subWatch, s *segment, off int64) {
 func (w *watch) given(u int64) bool {
 	for _, f := range w.subs {
 		for i := f.outAck; i < int64(len(f.up)); i++ {
-			if f.up[i] == u+1 {
+			if f.up[i] == u+1 && !f.void.has(i) {
 				return false
 			}
 		}
