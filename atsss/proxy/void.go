@@ -45,7 +45,8 @@ func (p *Proxy) voidStuck(f *Subflow, ssn, u, n int64) {
 	f.up.Replace(&p.maps, dsm.Run{At: f.rcvNext, To: u + at, N: n - at, Sub: voidRun})
 }
 
-// awaited says whether position u came on a subflow that has not acknowledged it.
+// awaited says whether position u came on a subflow that has not acknowledged it, and was
+// not void there.
 func (c *Conn) awaited(u int64) bool {
 	for _, f := range c.subflows {
 		for at := f.up.Search(f.rcvNext); at.OK(); at.Next() {

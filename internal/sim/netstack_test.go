@@ -69,7 +69,12 @@ func TestNetstackRepeats(t *testing.T) {
 }
 
 // TestNetstackSeeds runs scenarios drawn from seeds with netstack as server.
-func TestNetstackSeeds(t *testing.T) { runSeeds(t, NetstackSeeds, *seeds/5) }
+func TestNetstackSeeds(t *testing.T) {
+	runSeeds(t, NetstackSeeds, *seeds/5)
+	if *seed == 0 {
+		runFailed(t, NetstackSeeds, netstackOnceFailed)
+	}
+}
 
 func TestNetstack(t *testing.T) {
 	const size = 300_000

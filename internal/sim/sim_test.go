@@ -118,4 +118,8 @@ var onceFailed = []uint64{
 // subflow whose data had all come over the other could not be closed (12637, 10750, 51350).
 var redundantOnceFailed = []uint64{12637, 10750, 51350}
 
+// netstackOnceFailed are seeds of TestNetstackSeeds that found errors. Of the model: data
+// behind a byte that was void and waited on its subflow for others not held void (7100358).
+var netstackOnceFailed = []uint64{7100358}
+
 func init() { flag.IntVar(&traceLen, "packets", traceLen, "packets printed before a failure") }

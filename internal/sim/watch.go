@@ -251,7 +251,8 @@ func (w *watch) ueData(f *subWatch, s *segment, off int64) {
 	}
 }
 
-// given says whether u came, and no subflow waits for its acknowledgment: it was void.
+// given says whether u came, and was void on each subflow that still waits for its
+// acknowledgment.
 func (w *watch) given(u int64) bool {
 	for _, f := range w.subs {
 		for i := f.outAck; i < int64(len(f.up)); i++ {
