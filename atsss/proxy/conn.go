@@ -162,13 +162,13 @@ type Subflow struct {
 	scale   uint8 // of windows that the UE sends on it
 	backup  bool  // last B flag sent to the UE
 	finSent bool  // our FIN has the SSN next
-	mapAt   uint8 // of the newest in maps
+	strays  uint8 // segments of data that came over it since the UE was to avoid it, up to maxStrays
 	ecn     subflowECN
 	addrs   uint16 // sum of the addresses of the UE and the server
 
 	ueISN, ourISN uint32
 	resent        uint32 // bytes sent to the UE again, up to the most that it holds
-	strays        uint8  // segments of data that came over it since the UE was to avoid it, up to maxStrays
+	tsWaiting     uint32 // TSval of the UE's first data in up since that was empty
 
 	// Downlink, in SSN.
 	next   int64      // to be used by the next new byte; the first byte is 1
@@ -191,7 +191,7 @@ type Subflow struct {
 	tsvalAt    stamp  // when it came
 	challenged stamp  // when an unacceptable packet was last answered; 0 = never
 
-	maps [mapHistory]pastMapping
+	maps [mapHistory]pastMapping // newest first
 
 	markedTo uint32 // with ecnMarked: SSN after the last data of the UE with CE
 	path     path

@@ -106,11 +106,16 @@ func (p *Proxy) optUE(s *Subflow, tsecr uint32) *options {
 }
 
 // echoServer is the TSecr for the UE of a packet that goes back to one of the
-// server: the server's echo in the subflow's clock, never from its future.
+// server: the server's echo in the subflow's clock, never from its future, nor from before
+// any of the data that wait for acknowledgment: the server echoes what came before a hole,
+// while data behind it, which it SACKs, are acknowledged on other subflows.
 func (s *Subflow) echoServer() uint32 {
 	e := s.conn.down.tsecr - s.tsOffset
-	if int32(e-s.ueTSval) > 0 {
+	switch age := s.ueTSval - e; {
+	case int32(age) < 0:
 		return s.ueTSval
+	case age > s.ueTSval-s.tsWaiting:
+		return s.tsWaiting
 	}
 	return e
 }

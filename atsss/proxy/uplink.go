@@ -249,11 +249,10 @@ func (c *Conn) mappedAt(o *mptcp.Options) int64 {
 // remember keeps m for segments that come without a mapping.
 func (f *Subflow) remember(m mapping) {
 	k := pastMapping{ssn: uint32(m.ssn), u: uint32(m.u), n: uint16(m.n)}
-	if f.maps[f.mapAt] == k {
-		return
+	if f.maps[0] != k {
+		copy(f.maps[1:], f.maps[:])
+		f.maps[0] = k
 	}
-	f.mapAt = (f.mapAt + 1) % mapHistory
-	f.maps[f.mapAt] = k
 }
 
 // mapped finds the n bytes at ssn in the mappings remembered.
@@ -296,6 +295,9 @@ func (p *Proxy) uplinkPayload(f *Subflow, g *segment, ssn int64) (used bool) {
 		}
 		p.ackUE(f, f.ueTSval)
 		return false
+	}
+	if f.up.Empty() {
+		f.tsWaiting = g.opt.tsval
 	}
 	fits := n
 	if over := u + n - c.up.rightEdge; over > 0 && (n > 1 || over > 1) { // but a window probe of one byte
