@@ -47,7 +47,7 @@ func (p *Proxy) uplinkData(f *Subflow, g *segment) {
 		p.discard(g.buf, &p.count.DropStale)
 		return
 	}
-	if o.Present == 0 && o.Ignored == 0 && len(g.payload) == 0 && f.bareACK(g, p.now) {
+	if o.Present == 0 && o.Ignored == 0 && len(g.payload) == 0 && f.fin == none && f.bareACK(g, p.now) {
 		p.fallBackBare(f, g)
 		return
 	}
@@ -79,7 +79,7 @@ func (p *Proxy) uplinkData(f *Subflow, g *segment) {
 	if g.flags&packet.FIN != 0 {
 		p.uplinkFIN(f, ssn+int64(len(g.payload)))
 	}
-	if finLost { // a filler has acknowledged the UE's FIN: it does not repeat that
+	if finLost && f.acked > before { // a filler has acknowledged the UE's FIN: it does not repeat that
 		p.ackUE(f, f.ueTSval)
 	}
 	p.afterAck(f, finSent)
