@@ -162,7 +162,7 @@ type Subflow struct {
 	scale   uint8 // of windows that the UE sends on it
 	backup  bool  // last B flag sent to the UE
 	finSent bool  // our FIN has the SSN next
-	strays  uint8 // segments of data that came over it since the UE was to avoid it, up to maxStrays
+	nudged  uint8 // nudgeTick when the UE was last told backup
 	ecn     subflowECN
 	addrs   uint16 // sum of the addresses of the UE and the server
 

@@ -309,34 +309,32 @@ func (c *Conn) wantsBackup(f *Subflow) bool {
 func (p *Proxy) nudge(c *Conn) {
 	for _, f := range c.subflows {
 		if want := c.wantsBackup(f); f.confirmed() && f.backup != want {
-			f.backup, f.strays = want, 0
-			p.withOption(f, mptcp.AppendPrio(p.scratch[:0], want), 0)
+			f.backup = want
+			p.prio(f)
 		}
 	}
 }
 
-// maxStrays is the most of Subflow.strays; at fewStrays, twice that and so on the UE is
-// reminded.
-const (
-	fewStrays = 16
-	maxStrays = 255
-)
+// prio tells the UE by MP_PRIO whether f is backup.
+func (p *Proxy) prio(f *Subflow) {
+	f.nudged = p.now.nudgeTick()
+	p.withOption(f, mptcp.AppendPrio(p.scratch[:0], f.backup), 0)
+}
 
-// stray notes that data came over f, which the UE is to use only if nothing else is left.
-// Where there is something else, it may not have heard: nothing acknowledges an MP_PRIO
-// (RFC 8684 §3.3.8). It is told again, seldom: some data are always under way.
+// nudgeTick is t in 2^29 ns (0.54 s), which wraps after 137 s.
+func (t Time) nudgeTick() uint8 { return uint8(t >> 29) }
+
+// stray takes note that data came over f, which the UE is to use only if nothing else is
+// left. Where there is something else, it may not have heard, since nothing acknowledges
+// an MP_PRIO (RFC 8684 §3.3.8): it is told again once in a second.
 func (p *Proxy) stray(f *Subflow) {
 	c := f.conn
-	if f.strays == maxStrays || !c.hasRegular() {
-		return
-	}
-	f.strays++
-	if f.strays < fewStrays || f.strays&(f.strays-1) != 0 {
+	if p.now.nudgeTick()-f.nudged < 2 || !c.hasRegular() {
 		return
 	}
 	for _, s := range c.subflows {
 		if s.confirmed() {
-			p.withOption(s, mptcp.AppendPrio(p.scratch[:0], s.backup), 0)
+			p.prio(s)
 		}
 	}
 }

@@ -246,8 +246,11 @@ func TestLabMPTCPOverBothAccesses(t *testing.T) {
 		t.Errorf("took %v over two accesses, one alone would take %v", took, alone)
 	}
 
-	go func() {
-		time.Sleep(300 * time.Millisecond)
+	carried := stats(t, l, steer.Access3GPP).Down.Bytes
+	go func() { // once the download is under way on both
+		for s := stats(t, l, steer.Access3GPP); s.Down.Bytes < carried+1<<20; s = stats(t, l, steer.Access3GPP) {
+			time.Sleep(10 * time.Millisecond)
+		}
 		if err := l.Link(steer.Access3GPP, lab.Impairment{Down: true}); err != nil {
 			t.Error(err)
 		}
