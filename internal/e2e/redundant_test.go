@@ -54,10 +54,10 @@ func TestRedundant(t *testing.T) {
 			for _, gap := range (<-record).Gaps(died, time.Now(), 0) {
 				longest = max(longest, gap.Duration())
 			}
-			// A round trip of 20 ms, two looks of 5 ms, and twice as much again for a
-			// machine that is also doing something else. A switch takes 200 ms and more,
-			// the least retransmission time of the server.
-			if longest > 100*time.Millisecond {
+			// As a rule a round trip or two. An access that is behind is spared copies for a
+			// while: if that was so, the server repeats what the dead one had alone, after
+			// its retransmission time and one that a late ACK put off.
+			if longest > 600*time.Millisecond {
 				t.Errorf("the download stood still for %v", longest)
 			}
 			t.Logf("the download stood still for %v at most", longest)
