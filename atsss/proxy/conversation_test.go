@@ -198,9 +198,7 @@ func TestSwitchRetransmissionStays(t *testing.T) {
 	h.join()
 	h.serverData(0, 1000)
 	h.want("ue0 ssn=1+1000 ack=1 dack=0 map=0@1+1000")
-	p := *h.rule.Policy
-	p.Priority = [2]steer.Priority{steer.Standby, steer.Active}
-	h.rule.Policy = &p
+	h.rule = h.otherRule()
 	h.serverData(2000, 1000) // 1000..2000 is missing: the hole goes with it
 	h.want("ue1 ssn=1002+1000 ack=1 dack=0 map=2000@1002+1000")
 	h.serverData(1000, 1000)
@@ -215,9 +213,7 @@ func TestSACKFromTwoSubflows(t *testing.T) {
 	h.connect()
 	h.join()
 	h.serverData(0, 1000) // lost
-	p := *h.rule.Policy
-	p.Priority = [2]steer.Priority{steer.Standby, steer.Active}
-	h.rule.Policy = &p
+	h.rule = h.otherRule()
 	h.serverData(1000, 1000)
 	h.recycle()
 	// The UE acknowledges the second subflow's data there; DATA_ACK stays at 0.

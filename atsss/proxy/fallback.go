@@ -159,7 +159,7 @@ func (p *Proxy) sendFail(f *Subflow) {
 	}
 }
 
-// otherLive says whether c has a live subflow beside f.
+// otherLive says whether c has a live subflow beside f, which may be nil.
 func (c *Conn) otherLive(f *Subflow) bool {
 	for _, s := range c.subflows {
 		if s != f && s.live() {

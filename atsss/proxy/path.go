@@ -184,14 +184,7 @@ func (c *Conn) refresh() {
 }
 
 // anyLive says whether a subflow is left.
-func (c *Conn) anyLive() bool {
-	for _, s := range c.subflows {
-		if s.live() {
-			return true
-		}
-	}
-	return false
-}
+func (c *Conn) anyLive() bool { return c.otherLive(nil) }
 
 // available is the set of accesses that can take new data of c.
 func (c *Conn) available() steer.Set {
