@@ -75,11 +75,11 @@ func benchWorker(tb testing.TB, g *generator, others int) *worker {
 	r := testRules()
 	r.Downlink[0].MAR.Policy.Mode = steer.LoadBalancing
 	r.Downlink[0].MAR.Policy.Weight = [2]uint8{50, 50}
-	if err := plane.Install(r); err != nil {
+	if _, err := plane.Install(r); err != nil {
 		tb.Fatal(err)
 	}
 	for n := range others {
-		if err := plane.Install(otherRules(n + 1)); err != nil {
+		if _, err := plane.Install(otherRules(n + 1)); err != nil {
 			tb.Fatal(err)
 		}
 	}

@@ -63,17 +63,17 @@ func TestUplink(t *testing.T) {
 		},
 		{
 			name:  "QFI that the PDR wants",
-			rules: func(r *Rules) { r.Uplink[0].QFI = 9 },
+			rules: func(r *Rules) { r.Uplink[0].QFIs = 1 << 9 },
 			in:    gpdu(teid3GPP, 9, plain), out: plain, count: n6("3gpp", 128),
 		},
 		{
 			name:  "another QFI",
-			rules: func(r *Rules) { r.Uplink[0].QFI = 9 },
+			rules: func(r *Rules) { r.Uplink[0].QFIs = 1 << 9 },
 			in:    gpdu(teid3GPP, 8, plain), count: map[string]uint64{"drop_no_pdr_uplink": 1},
 		},
 		{
 			name:  "no QFI where the PDR wants one",
-			rules: func(r *Rules) { r.Uplink[0].QFI = 9 },
+			rules: func(r *Rules) { r.Uplink[0].QFIs = 1 << 9 },
 			in:    gpdu(teid3GPP, 0, plain), count: map[string]uint64{"drop_no_pdr_uplink": 1},
 		},
 		{
@@ -116,7 +116,7 @@ func TestUplink(t *testing.T) {
 		},
 		{
 			name:  "FAR drops",
-			rules: func(r *Rules) { r.Uplink[0].FAR.Forward = false },
+			rules: func(r *Rules) { r.Uplink[0].FAR.Action = Drop },
 			in:    gpdu(teid3GPP, 9, plain), count: map[string]uint64{"drop_far_uplink": 1},
 		},
 		{
@@ -197,7 +197,7 @@ func TestDownlink(t *testing.T) {
 		},
 		{
 			name:  "the access's FAR drops",
-			rules: func(r *Rules) { mar(r).FAR[steer.Access3GPP].Forward = false },
+			rules: func(r *Rules) { mar(r).FAR[steer.Access3GPP].Action = Drop },
 			in:    plain, count: map[string]uint64{"drop_far_downlink": 1},
 		},
 		{
@@ -206,7 +206,7 @@ func TestDownlink(t *testing.T) {
 		},
 		{
 			name:  "forward to access without outer header is a drop",
-			rules: func(r *Rules) { r.Downlink[0].MAR, r.Downlink[0].FAR = nil, &FAR{ID: 7, Forward: true, ToAccess: true} },
+			rules: func(r *Rules) { r.Downlink[0].MAR, r.Downlink[0].FAR = nil, &FAR{ID: 7, Action: Forward, To: ToAccess} },
 			in:    plain, count: map[string]uint64{"drop_far_downlink": 1},
 		},
 		{
@@ -438,7 +438,7 @@ func TestProxiedSessionGone(t *testing.T) {
 	f := newFixture(t, 1, testRules())
 	f.n3(gnb, gpdu(teid3GPP, 9, tcp(ue1, server, 1000, 80, packet.SYN, mpCapable...)))
 	f.oneN6()
-	if err := f.plane.Remove(testSEID); err != nil {
+	if _, err := f.plane.Remove(testSEID); err != nil {
 		t.Fatal(err)
 	}
 	f.seen = f.plane.Counters()

@@ -49,9 +49,9 @@ func prefixesOf(as ...netip.Addr) []netip.Prefix {
 
 // testRules is the session's rule set; a test changes what it wants to.
 func testRules() *Rules {
-	far1 := &FAR{ID: 1, Forward: true}
-	far2 := &FAR{ID: 2, Forward: true, ToAccess: true, OuterHeader: &OuterHeader{TEID: gnbTEID, Peer: gnb}}
-	far3 := &FAR{ID: 3, Forward: true, ToAccess: true, OuterHeader: &OuterHeader{TEID: n3iwfTEID, Peer: n3iwf}}
+	far1 := &FAR{ID: 1, Action: Forward}
+	far2 := &FAR{ID: 2, Action: Forward, To: ToAccess, OuterHeader: &OuterHeader{TEID: gnbTEID, Peer: gnb}}
+	far3 := &FAR{ID: 3, Action: Forward, To: ToAccess, OuterHeader: &OuterHeader{TEID: n3iwfTEID, Peer: n3iwf}}
 	qer := &QER{ID: 1, QFI: 9}
 	mar := &MAR{
 		ID: 1,
@@ -110,7 +110,7 @@ func newFixture(t *testing.T, workers int, rules ...*Rules) *fixture {
 
 func (f *fixture) install(r *Rules) {
 	f.Helper()
-	if err := f.plane.Install(r); err != nil {
+	if _, err := f.plane.Install(r); err != nil {
 		f.Fatal(err)
 	}
 }

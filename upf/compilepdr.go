@@ -93,7 +93,10 @@ func (c *compiler) compilePDR(p *pfcp.PDR, access map[uint32]steer.Access) *pfcp
 			return err
 		}
 		out.Access = access[out.TEID]
-		c.rules.Uplink = append(c.rules.Uplink, perQFI(out, d.QFIs)...)
+		for _, q := range d.QFIs {
+			out.QFIs |= 1 << q
+		}
+		c.rules.Uplink = append(c.rules.Uplink, out)
 	case pfcp.InterfaceCore, pfcp.InterfaceN6LAN:
 		if err := downlink(p, &out); err != nil {
 			return err
@@ -159,10 +162,9 @@ func uplink(p *pfcp.PDR, out *dataplane.PDR) *pfcp.Error {
 	switch r := p.OuterHeaderRemoval; {
 	case r != nil && *r != gtpuUDPIPv4 && *r != gtpuUDPIPv6 && *r != gtpuUDPIP:
 		return ruleError(pfcp.RulePDR, id, ie.OuterHeaderRemoval, fmt.Sprintf("outer header removal %d, known is GTP-U/UDP/IP (0, 1, 6)", *r))
-	case r == nil && out.FAR.Forward:
+	case r == nil && out.FAR.Action == dataplane.Forward:
 		return absent(ie.CauseConditionalIEMissing, pfcp.RulePDR, id, ie.OuterHeaderRemoval, "from a tunnel without Outer Header Removal")
 	}
-	out.RemoveOuterHeader = p.OuterHeaderRemoval != nil
 	return nil
 }
 
@@ -181,19 +183,6 @@ func downlink(p *pfcp.PDR, out *dataplane.PDR) *pfcp.Error {
 	return nil
 }
 
-// perQFI makes one PDR of out for each QFI of its PDI: a packet carries one.
-func perQFI(out dataplane.PDR, qfis []uint8) []dataplane.PDR {
-	if len(qfis) == 0 {
-		return []dataplane.PDR{out}
-	}
-	var outs []dataplane.PDR
-	for _, q := range qfis {
-		out.QFI = q
-		outs = append(outs, out)
-	}
-	return outs
-}
-
 // filters compiles the SDF filters of p. One that has only an ID stands for the
 // filter of that ID elsewhere in the session (TS 29.244 §8.2.5).
 func (c *compiler) filters(p *pfcp.PDR, out *dataplane.PDR) *pfcp.Error {
@@ -210,8 +199,8 @@ func (c *compiler) filters(p *pfcp.PDR, out *dataplane.PDR) *pfcp.Error {
 		}
 		remote, local := f.Description.Orient(out.UEAddrs)
 		out.Filters = append(out.Filters, dataplane.Filter{
-			ID: f.ID, Protocol: f.Description.Protocol,
-			Remote: remote.Prefix, Local: local.Prefix,
+			Protocol: f.Description.Protocol,
+			Remote:   remote.Prefix, Local: local.Prefix,
 			RemotePorts: ports(remote.Ports), LocalPorts: ports(local.Ports),
 		})
 	}

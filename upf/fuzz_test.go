@@ -121,7 +121,7 @@ func checkConsistent(t *testing.T, s *Server, plane *fakePlane) {
 			if (d.FAR == nil) == (d.MAR == nil) || len(d.UEAddrs) == 0 {
 				t.Fatalf("session %#x: PDR %+v", seid, d)
 			}
-			if d.FAR != nil && d.FAR.Forward && d.FAR.ToAccess && d.FAR.OuterHeader == nil {
+			if d.FAR != nil && d.FAR.Action == dataplane.Forward && d.FAR.To == dataplane.ToAccess && d.FAR.OuterHeader == nil {
 				t.Fatalf("session %#x: bare FAR %+v", seid, d.FAR)
 			}
 		}

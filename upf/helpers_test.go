@@ -29,24 +29,30 @@ type fakePlane struct {
 	fail  bool
 }
 
-func (p *fakePlane) Install(r *dataplane.Rules) error {
+func (p *fakePlane) Install(r *dataplane.Rules) ([]dataplane.Usage, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.fail {
-		return errors.New("the worker is gone")
+		return nil, errors.New("the worker is gone")
 	}
 	p.rules[r.SEID] = r
-	return nil
+	return nil, nil
 }
 
-func (p *fakePlane) Remove(seid uint64) error {
+func (p *fakePlane) Usage(q []dataplane.UsageQuery) ([]dataplane.UsageAnswer, error) {
+	return make([]dataplane.UsageAnswer, len(q)), nil
+}
+
+func (p *fakePlane) Echo(netip.Addr) error { return nil }
+
+func (p *fakePlane) Remove(seid uint64) ([]dataplane.Usage, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if _, ok := p.rules[seid]; !ok {
-		return errors.New("no such session")
+		return nil, errors.New("no such session")
 	}
 	delete(p.rules, seid)
-	return nil
+	return nil, nil
 }
 
 func (p *fakePlane) of(seid uint64) *dataplane.Rules {

@@ -76,7 +76,7 @@ func (s *Server) newSEID() uint64 {
 // install gives c to the plane and, if that has taken it, to sess and the
 // registry. On an error all is as before.
 func (s *Server) install(sess *session, c *compiled) *pfcp.Error {
-	if err := s.plane.Install(c.rules); err != nil {
+	if _, err := s.plane.Install(c.rules); err != nil {
 		return &pfcp.Error{Cause: ie.CauseSystemFailure, Text: fmt.Sprintf("session %#x: install: %v", sess.seid, err)}
 	}
 	s.registry.replace(sess.seid, sess.holds, c.holds)
@@ -146,7 +146,7 @@ func (s *Server) sessionDeletion(m *message.SessionDeletionRequest) message.Mess
 func (s *Server) remove(sess *session) {
 	delete(s.sessions, sess.seid)
 	delete(s.byCP, sess.cpSession())
-	if err := s.plane.Remove(sess.seid); err != nil {
+	if _, err := s.plane.Remove(sess.seid); err != nil {
 		s.log.Error("session not removed from the plane", "seid", seidText(sess.seid), "err", err)
 		return
 	}

@@ -20,11 +20,21 @@ import (
 type Plane interface {
 	// Install gives r to the worker that owns the session, in the place of the
 	// session's rules of before if there are any, and returns when it has them.
-	// After an error the rules of before are in force.
-	Install(r *dataplane.Rules) error
+	// After an error the rules of before are in force. It returns the last readings
+	// of the URRs that r has no more.
+	Install(r *dataplane.Rules) ([]dataplane.Usage, error)
 
-	// Remove takes the session's rules away and returns when they are gone.
-	Remove(seid uint64) error
+	// Remove takes the session's rules away, returns when they are gone, and with
+	// the last readings of their URRs.
+	Remove(seid uint64) ([]dataplane.Usage, error)
+
+	// Usage reads meters, of many sessions at once; a session that is not there has
+	// an empty answer.
+	Usage(q []dataplane.UsageQuery) ([]dataplane.UsageAnswer, error)
+
+	// Echo sends a GTP-U Echo Request to peer (TS 29.281 §7.2.1); an EchoAnswered
+	// event tells of the answer.
+	Echo(peer netip.Addr) error
 }
 
 // Server is the N4 side of the UPF.

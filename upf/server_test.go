@@ -169,9 +169,9 @@ func TestMultiAccessSession(t *testing.T) {
 		t.Error("both tunnels have one TEID")
 	}
 	prefix := func(a string) netip.Prefix { return netip.MustParsePrefix(a) }
-	far1 := &dataplane.FAR{ID: 1, Forward: true}
-	far2 := &dataplane.FAR{ID: 2, Forward: true, ToAccess: true, OuterHeader: &dataplane.OuterHeader{TEID: 0x101, Peer: netip.MustParseAddrPort("10.100.1.2:2152")}}
-	far3 := &dataplane.FAR{ID: 3, Forward: true, ToAccess: true, OuterHeader: &dataplane.OuterHeader{TEID: 0x201, Peer: netip.MustParseAddrPort("10.100.2.2:2152")}}
+	far1 := &dataplane.FAR{ID: 1, Action: dataplane.Forward}
+	far2 := &dataplane.FAR{ID: 2, Action: dataplane.Forward, To: dataplane.ToAccess, OuterHeader: &dataplane.OuterHeader{TEID: 0x101, Peer: netip.MustParseAddrPort("10.100.1.2:2152")}}
+	far3 := &dataplane.FAR{ID: 3, Action: dataplane.Forward, To: dataplane.ToAccess, OuterHeader: &dataplane.OuterHeader{TEID: 0x201, Peer: netip.MustParseAddrPort("10.100.2.2:2152")}}
 	qers := []*dataplane.QER{{ID: 1, QFI: 9}}
 	mar := &dataplane.MAR{ID: 1, FAR: [2]*dataplane.FAR{far2, far3}, Policy: steer.Policy{
 		Functionality: steer.MPTCP, Mode: steer.ActiveStandby, Priority: [2]steer.Priority{steer.Active, steer.Standby},
@@ -181,8 +181,8 @@ func TestMultiAccessSession(t *testing.T) {
 	want := &dataplane.Rules{
 		SEID: seid,
 		Uplink: []dataplane.PDR{
-			{ID: 1, Precedence: 255, Access: steer.Access3GPP, TEID: one.TEID, LocalAddr: one.IPv4, UEAddrs: both, RemoveOuterHeader: true, FAR: far1, QERs: qers},
-			{ID: 2, Precedence: 255, Access: steer.AccessNon3GPP, TEID: two.TEID, LocalAddr: one.IPv4, UEAddrs: both, RemoveOuterHeader: true, FAR: far1, QERs: qers},
+			{ID: 1, Precedence: 255, Access: steer.Access3GPP, TEID: one.TEID, LocalAddr: one.IPv4, UEAddrs: both, FAR: far1, QERs: qers},
+			{ID: 2, Precedence: 255, Access: steer.AccessNon3GPP, TEID: two.TEID, LocalAddr: one.IPv4, UEAddrs: both, FAR: far1, QERs: qers},
 		},
 		Downlink: []dataplane.PDR{
 			{ID: 3, Precedence: 255, UEAddrs: both[:1], MAR: mar, QERs: qers},
@@ -217,7 +217,7 @@ func TestMultiAccessSession(t *testing.T) {
 	if diff := cmp.Diff(want, b.plane.of(seid), cmpRules); diff != "" {
 		t.Errorf("after the priorities of Redundant: %s", diff)
 	}
-	far3.Forward, mar.Policy.Usable = false, steer.SetOf(steer.Access3GPP)
+	far3.Action, mar.Policy.Usable = dataplane.Drop, steer.SetOf(steer.Access3GPP)
 	b.modified(seid, (&pfcp.FAR{ID: 3, ApplyAction: p(pfcp.ActionDROP)}).IE(ie.UpdateFAR))
 	if diff := cmp.Diff(want, b.plane.of(seid), cmpRules); diff != "" {
 		t.Errorf("after Update FAR: %s", diff)
@@ -311,7 +311,7 @@ func TestCPFunctionRules(t *testing.T) {
 		t.Errorf("created %v", created)
 	}
 	rules := b.plane.of(seid)
-	if len(rules.Uplink) != 2 || rules.Uplink[0].ID != 10 || rules.Uplink[0].FAR.Forward || len(rules.Downlink) != 1 {
+	if len(rules.Uplink) != 2 || rules.Uplink[0].ID != 10 || rules.Uplink[0].FAR.Action != dataplane.Drop || len(rules.Downlink) != 1 {
 		t.Errorf("rules %+v", rules)
 	}
 }
@@ -334,7 +334,7 @@ func TestHeldFAR(t *testing.T) {
 			r := plainSession(uint32(i+1), netip.AddrFrom4([4]byte{10, 60, 1, byte(i)}).String())
 			tc.fault(r.fars[1])
 			seid, _ := b.established(uint64(i+1), r)
-			if f := b.plane.of(seid).Downlink[0].FAR; f.Forward || !f.ToAccess {
+			if f := b.plane.of(seid).Downlink[0].FAR; f.Action != dataplane.Drop || f.To != dataplane.ToAccess {
 				t.Errorf("FAR %+v forwards", f)
 			}
 		})
@@ -346,12 +346,12 @@ func TestHeldFAR(t *testing.T) {
 	seid, _ := b.established(99, r)
 	forward := &pfcp.FAR{ID: 2, Forwarding: &pfcp.Forwarding{OuterHeader: header}}
 	b.modified(seid, forward.IE(ie.UpdateFAR))
-	if f := b.plane.of(seid).Downlink[0].FAR; !f.Forward || f.OuterHeader == nil || f.OuterHeader.TEID != header.TEID {
+	if f := b.plane.of(seid).Downlink[0].FAR; f.Action != dataplane.Forward || f.OuterHeader == nil || f.OuterHeader.TEID != header.TEID {
 		t.Errorf("FAR %+v does not forward", f)
 	}
 	b.modified(seid, (&pfcp.FAR{ID: 2, ApplyAction: p(pfcp.ActionBUFF | pfcp.ActionNOCP)}).IE(ie.UpdateFAR))
 	b.modified(seid, (&pfcp.FAR{ID: 2, ApplyAction: p(pfcp.ActionFORW)}).IE(ie.UpdateFAR))
-	if f := b.plane.of(seid).Downlink[0].FAR; !f.Forward || f.OuterHeader == nil {
+	if f := b.plane.of(seid).Downlink[0].FAR; f.Action != dataplane.Forward || f.OuterHeader == nil {
 		t.Errorf("FAR %+v has lost its outer header", f)
 	}
 }
@@ -405,7 +405,7 @@ func TestFilters(t *testing.T) {
 		return []pfcp.SDFFilter{{HasDescription: true, Description: fd, HasID: true, ID: 7}}
 	}
 	same := dataplane.Filter{
-		ID: 7, Protocol: 6, Remote: netip.MustParsePrefix("10.100.6.2/32"),
+		Protocol: 6, Remote: netip.MustParsePrefix("10.100.6.2/32"),
 		RemotePorts: []dataplane.PortRange{{First: 80, Last: 80}},
 	}
 	for i, text := range []string{
@@ -430,12 +430,12 @@ func TestFilters(t *testing.T) {
 				}
 			}
 		}
-		var order [][2]uint32
+		var order [][2]uint64
 		for _, d := range rules.Uplink {
-			order = append(order, [2]uint32{d.Precedence, uint32(d.QFI)})
+			order = append(order, [2]uint64{uint64(d.Precedence), d.QFIs})
 		}
-		if diff := cmp.Diff([][2]uint32{{3, 1}, {3, 2}, {255, 1}, {255, 2}}, order); diff != "" {
-			t.Errorf("precedence and QFI of the uplink: %s", diff)
+		if diff := cmp.Diff([][2]uint64{{3, 1<<1 | 1<<2}, {255, 1<<1 | 1<<2}}, order); diff != "" {
+			t.Errorf("precedence and QFIs of the uplink: %s", diff)
 		}
 	}
 }

@@ -38,7 +38,7 @@ func TestPlane(t *testing.T) {
 	}()
 	gnb, dn := socket(t, dataNet), socket(t, dataNet)
 	for n := range sessions {
-		if err := plane.Install(rulesOf(n, gnb)); err != nil {
+		if _, err := plane.Install(rulesOf(n, gnb)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -69,7 +69,7 @@ func TestPlane(t *testing.T) {
 				i, c["n3_sent_packets"], c["n6_sent_packets"], perWorker, c["not_owner"])
 		}
 	}
-	if err := plane.Remove(rulesOf(0, gnb).SEID); err != nil {
+	if _, err := plane.Remove(rulesOf(0, gnb).SEID); err != nil {
 		t.Fatal(err)
 	}
 	send(t, gnb, netip.AddrPortFrom(n3v4, gtpu.Port), gpdu(rulesOf(0, gnb).Uplink[0].TEID, "x"))
@@ -94,9 +94,9 @@ func rulesOf(n int, gnb *net.UDPConn) *dataplane.Rules {
 	return &dataplane.Rules{
 		SEID:    uint64(n),
 		UEAddrs: []netip.Prefix{ue},
-		Uplink:  []dataplane.PDR{{ID: 1, TEID: teid, LocalAddr: n3v4, FAR: &dataplane.FAR{ID: 1, Forward: true}}},
+		Uplink:  []dataplane.PDR{{ID: 1, TEID: teid, LocalAddr: n3v4, FAR: &dataplane.FAR{ID: 1, Action: dataplane.Forward}}},
 		Downlink: []dataplane.PDR{{ID: 2, FAR: &dataplane.FAR{
-			ID: 2, Forward: true, ToAccess: true, OuterHeader: &dataplane.OuterHeader{TEID: uint32(n + 1), Peer: peer},
+			ID: 2, Action: dataplane.Forward, To: dataplane.ToAccess, OuterHeader: &dataplane.OuterHeader{TEID: uint32(n + 1), Peer: peer},
 		}}},
 	}
 }
