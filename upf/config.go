@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"go.yaml.in/yaml/v3"
+
+	"github.com/braid-upf/braid/atsss/steer"
 )
 
 // Config is a free5GC upfcfg.yaml, with our own keys under "braid".
@@ -69,6 +71,10 @@ type Interface struct {
 	Name   string
 	IfName string
 	MTU    int // of the UE's packets, octets; 0 = not given
+
+	// Advertise is the address in the F-TEIDs that we give out, where a NAT or a load
+	// balancer stands in front of Addr; Addr if not given.
+	Advertise netip.Addr
 }
 
 // DNN is an entry of dnnList: the UE addresses of a data network.
@@ -90,6 +96,28 @@ type BraidConfig struct {
 	Workers   int           // 0 = one per core that we may use
 	TUN       string        // name of the N6 device
 	Heartbeat time.Duration // between our heartbeats to each associated peer; 0 = none
+
+	Peers  []netip.Prefix // CP functions that we talk to; empty = any
+	State  string         // file that keeps the sessions over a restart; "" = they are not kept
+	Echo   time.Duration  // between GTP-U Echo Requests to each peer; 0 = none
+	Grace  time.Duration  // after the start, during which an unknown TEID gets no Error Indication
+	UEToUE bool           // packets from UE to UE are switched here and do not go to N6
+	RA     bool           // Router Solicitations of UEs are answered here, unless the SMF takes them
+
+	BufferPackets int // most packets that a session buffers while its UE is idle
+	ReportRate    int // most Session Report Requests a second to one SMF
+
+	NonGPP []netip.Prefix // N3 peers (N3IWF, TNGF) whose sessions come over non-3GPP access
+	Rules  []LocalRule    // multi-access rules for SMFs that know none; the first that fits counts
+}
+
+// LocalRule gives the sessions of a data network, or of a slice in it, a multi-access
+// rule that their SMF did not give.
+type LocalRule struct {
+	DNN    string // "" = any
+	SST    uint8  // 0 = any slice
+	SD     string // six hex digits; "" = any
+	Policy steer.Policy
 }
 
 // ConfigError says all that is wrong with a config file: one line each, with the
