@@ -38,6 +38,9 @@ type Buffer struct {
 	// Checksum is the state of the transport checksum.
 	Checksum Checksum
 
+	// Tag is for whoever holds the buffer back.
+	Tag uint16
+
 	next *Buffer
 }
 
