@@ -65,7 +65,7 @@ func (w *worker) forward(s *session, d *pdr, f *far, a steer.Access, b *packet.B
 		w.toTunnel(b, d, &f.out)
 	case actionN6:
 		w.countAccess(d, a, b)
-		w.tx.N6 = append(w.tx.N6, b)
+		w.toN6(b)
 	case actionHold:
 		w.hold(d, f, b)
 	case actionUEs:
@@ -94,11 +94,30 @@ func (w *worker) toTunnel(b *packet.Buffer, d *pdr, e *egress) {
 // GTP-U header.
 const maxInner = 65535 - overhead4
 
+// toN6 sends the uplink packet in hand to N6, or to its UE if that is here and such
+// packets are to stay.
+func (w *worker) toN6(b *packet.Buffer) {
+	if w.plane.ueToUE && w.isUE(&w.ip.Dst) {
+		w.toUE(b)
+		return
+	}
+	w.tx.N6 = append(w.tx.N6, b)
+}
+
 // toUE gives a packet that does not leave the UPF to the session of its destination;
 // w.ip describes it.
 func (w *worker) toUE(b *packet.Buffer) {
 	w.count.n[ueToUE]++
 	w.downlinkTo(b, false)
+}
+
+// isUE says whether a is an address of a session, on whatever worker.
+func (w *worker) isUE(a *packet.Addr) bool {
+	if w.ues.lookup(a) != nil {
+		return true
+	}
+	_, ok := w.plane.ueOwner(a)
+	return ok
 }
 
 // countAccess counts a packet that access a has carried or will carry.

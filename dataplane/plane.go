@@ -82,6 +82,10 @@ type Config struct {
 	// (TS 23.527 §4.3).
 	Grace time.Duration
 
+	// UEToUE has packets of one UE for another delivered here (N19, TS 23.501 §5.8.2.13)
+	// where a FAR would send them to N6. TCP of proxied sessions goes to N6 all the same.
+	UEToUE bool
+
 	Held int // most packets that a FAR without a BAR holds; 0 = 64
 }
 
@@ -95,6 +99,7 @@ type Plane struct {
 	grace proxy.Time // until which there are no Error Indications
 
 	maxHeld int
+	ueToUE  bool
 
 	events chan Event
 
@@ -139,6 +144,7 @@ func New(cfg Config) (*Plane, error) {
 		mtu:      or(cfg.N3MTU, 1500),
 		epoch:    time.Now(),
 		grace:    proxy.Time(cfg.Grace),
+		ueToUE:   cfg.UEToUE,
 		maxHeld:  or(cfg.Held, defaultHeld),
 		events:   make(chan Event, or(cfg.EventQueue, 4096)),
 		sessions: map[uint64]*record{},

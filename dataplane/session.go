@@ -3,6 +3,7 @@ package dataplane
 import (
 	"encoding/binary"
 	"net/netip"
+	"slices"
 
 	"github.com/braid-upf/braid/atsss/proxy"
 	"github.com/braid-upf/braid/atsss/steer"
@@ -181,13 +182,26 @@ func (r *ruleSet) carryOver(old *ruleSet) (free packet.Queue) {
 	}
 	for i := range old.fars {
 		o := &old.fars[i]
-		if f := r.farByID(o.id); f != nil && f.action == o.action {
+		if f := r.farByID(o.id); f != nil && f.action == o.action && !r.resumed(f) {
 			f.held, f.told = o.held, o.told
 		} else {
 			free.Append(&o.held)
 		}
 	}
 	return free
+}
+
+// resumed says whether f holds packets that another access of their MAR can take.
+func (r *ruleSet) resumed(f *far) bool {
+	if f.action != actionHold {
+		return false
+	}
+	for i := range r.downlink {
+		if m := r.downlink[i].mar; m != nil && slices.Contains(m.fars[:], f) {
+			return slices.ContainsFunc(m.fars[:], func(g *far) bool { return g != nil && g.action == actionTunnel })
+		}
+	}
+	return false
 }
 
 func (r *ruleSet) meter(id uint32) *meter {

@@ -80,19 +80,19 @@ func (w *worker) uplink(b *packet.Buffer, t *tunnel) {
 		instead = d.far
 	}
 	if instead != nil && instead.action == actionN6 && s.proxied {
-		w.toN6(b, s, d)
+		w.proxyUplink(b, s, d)
 		return
 	}
 	w.forward(s, d, instead, d.access, b)
 }
 
-// toN6 sends a packet of a session that has proxied connections to N6, by way of the
-// proxy if it is of a connection that the proxy has or may want.
-func (w *worker) toN6(b *packet.Buffer, s *session, d *pdr) {
+// proxyUplink sends a packet of a session that has proxied connections to N6, by way of
+// the proxy if it is of a connection that the proxy has or may want.
+func (w *worker) proxyUplink(b *packet.Buffer, s *session, d *pdr) {
 	w.countAccess(d, d.access, b)
 	if w.ip.Proto != packet.ProtoTCP || w.ip.Fragment {
 		w.proxy.Heard(w.now, &s.proxy, d.access)
-		w.tx.N6 = append(w.tx.N6, b)
+		w.toN6(b)
 		return
 	}
 	// The connection's rules are those of the server's packets.
@@ -104,5 +104,5 @@ func (w *worker) toN6(b *packet.Buffer, s *session, d *pdr) {
 		w.forwardProxied()
 		return
 	}
-	w.tx.N6 = append(w.tx.N6, b)
+	w.toN6(b)
 }
