@@ -57,7 +57,7 @@ func (w *worker) forward(s *session, d *pdr, f *far, a steer.Access, b *packet.B
 		f.told = w.notify(s, d, f)
 	}
 	for i := range f.copies {
-		w.toTunnel(w.pool.Copy(b), d, &f.copies[i])
+		w.toTunnel(b.Clone(w.pool), d, &f.copies[i])
 	}
 	switch f.action {
 	case actionTunnel:
