@@ -32,6 +32,9 @@ const (
 	eventsLost           // the control side did not take them in time
 
 	ueToUE      // packets from UE to UE that did not go to N6
+	clampedMSS  // SYNs whose MSS was lowered
+	fragmented  // packets that were cut to fit a tunnel
+	tooBigSent  // ICMP errors about packets that do not fit
 	heldPackets // of idle UEs, that were held
 
 	notOwner // packets that came to a worker which does not own them and were handed over
@@ -80,6 +83,9 @@ var counterNames = [numCounters]string{
 	notificationsLimited:           "notifications_rate_limited",
 	eventsLost:                     "events_lost",
 	ueToUE:                         "ue_to_ue",
+	clampedMSS:                     "mss_clamped",
+	fragmented:                     "fragmented",
+	tooBigSent:                     "icmp_too_big_sent",
 	heldPackets:                    "held_packets",
 	notOwner:                       "not_owner",
 	dropMessageType:                "drop_message_type",

@@ -35,6 +35,9 @@ func (w *worker) admit(s *session, d *pdr, b *packet.Buffer) (instead *far, ok b
 		w.drop(b, dropQuota)
 		return nil, false
 	}
+	if w.ip.Proto == packet.ProtoTCP {
+		w.clamp(s, b)
+	}
 	return instead, true
 }
 
@@ -61,6 +64,10 @@ func (w *worker) forward(s *session, d *pdr, f *far, a steer.Access, b *packet.B
 	}
 	switch f.action {
 	case actionTunnel:
+		if b.Len() > int(f.out.path.mtu.Load()) && !w.translated {
+			w.tooLong(b, d, a, &f.out)
+			return
+		}
 		w.countAccess(d, a, b)
 		w.toTunnel(b, d, &f.out)
 	case actionN6:
@@ -133,10 +140,12 @@ func (w *worker) countAccess(d *pdr, a steer.Access, b *packet.Buffer) {
 // forwardProxied queues what the proxy wants sent. It is called for each packet, so
 // that proxied traffic leaves in its turn and not behind all other of the burst.
 func (w *worker) forwardProxied() {
+	w.translated = true
 	for i := range w.out.ToUE {
 		o := &w.out.ToUE[i]
 		w.proxiedToUE(o, w.sessions[o.Session.ID])
 	}
+	w.translated = false
 	w.tx.N6 = append(w.tx.N6, w.out.ToN6...)
 	w.out.Reset()
 }

@@ -205,6 +205,7 @@ func (p *Plane) newWorker(i int, cfg *Config) (*worker, error) {
 		ues:      ueTable{sessions: map[ueKey]*session{}},
 		bySEID:   map[uint64]*session{},
 		limit:    limiter{tokens: notifyBurst},
+		icmp:     limiter{tokens: notifyBurst},
 		commands: newRing[func(*worker)](16),
 		exited:   make(chan struct{}),
 	}, nil

@@ -37,8 +37,12 @@ type worker struct {
 	flow tuple
 	qfi  uint8 // that it came with; 0 = none
 
+	translated bool // it is the proxy's, whose peers know nothing of it
+
 	held   int // packets in FARs
-	limit  limiter
+	limit  limiter // of GTP-U messages that others provoke
+	icmp   limiter // of ICMP errors
+	pieces []*packet.Buffer
 	peers  []driver.Peer // of notifications waiting in tx; see addPeer
 	count  counters
 	toWake uint64 // workers, by bit, that packets were handed to in this burst
