@@ -45,9 +45,9 @@ func ValidRouterSolicitation(b []byte, p *Info) bool {
 
 // RouterAdvertisement is what [PutRouterAdvertisement] writes (RFC 4861 §4.2).
 //
-// A UE's link has no neighbour but the UPF: the prefix is not on-link (L = 0), the UE
-// makes its address of it (A = 1), and link-layer addresses do not exist (RFC 6459
-// §5.2, TS 29.061 §11.2.1.3).
+// A UE's link has no neighbour but the UPF: the UE makes its address of the prefix
+// (A = 1), which is not on-link (L = 0), and link-layer addresses do not exist
+// (RFC 6459 §5.2).
 type RouterAdvertisement struct {
 	Src Addr // the router's, link-local
 	Dst Addr // see [AdvertisementDst]
