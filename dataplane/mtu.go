@@ -61,3 +61,21 @@ func (w *worker) tooLong(b *packet.Buffer, d *pdr, a steer.Access, e *egress) {
 	w.tellTooBig(b, &in, d.down, mtu)
 	w.drop(b, dropTooLong)
 }
+
+// tellTooBig tells the sender of b, which in describes, of the MTU; down says that it
+// was on its way to the UE. The message comes from where b was to go: the UPF has no
+// address of its own on N6.
+func (w *worker) tellTooBig(b *packet.Buffer, in *packet.Info, down bool, mtu int) {
+	if !packet.MayAnswer(b.Bytes(), in, packet.PacketTooBig) || !w.icmp.take(w.now) {
+		return
+	}
+	e := w.pool.Get()
+	e.SetLen(packet.MaxICMPError)
+	e.SetLen(packet.PutICMPError(e.Bytes(), packet.PacketTooBig, &in.Dst, mtu, b.Bytes(), in))
+	w.count.n[tooBigSent]++
+	if down {
+		w.tx.N6 = append(w.tx.N6, e)
+		return
+	}
+	w.downlink(e, false)
+}

@@ -48,6 +48,9 @@ func (w *worker) tunnelled(b *packet.Buffer, peer *driver.Peer, local uint8, han
 // function's, or another gNB's during a handover.
 func (w *worker) fromTunnel(b *packet.Buffer, t *tunnel) {
 	w.flow.downlink(&w.ip)
+	if w.ip.Version == 6 && !isGlobal(&w.ip.Dst) {
+		w.flow.local = t.session.rules.prefix6 // the CP function's advertisements
+	}
 	d, spoofed := t.match(&w.flow, w.gtp.QFI)
 	switch {
 	case d == nil && spoofed:
@@ -63,6 +66,10 @@ func (w *worker) fromTunnel(b *packet.Buffer, t *tunnel) {
 func (w *worker) uplink(b *packet.Buffer, t *tunnel) {
 	s := t.session
 	w.flow.uplink(&w.ip)
+	if w.ip.Version == 6 && !isGlobal(&w.ip.Src) {
+		w.linkLocal(b, t)
+		return
+	}
 	d, spoofed := t.match(&w.flow, w.gtp.QFI)
 	switch {
 	case d == nil && spoofed:
@@ -72,6 +79,11 @@ func (w *worker) uplink(b *packet.Buffer, t *tunnel) {
 		w.drop(b, dropNoPDRUplink)
 		return
 	}
+	w.leave(b, s, d)
+}
+
+// leave brings a packet of the UE that PDR d detected on its way.
+func (w *worker) leave(b *packet.Buffer, s *session, d *pdr) {
 	instead, ok := w.admit(s, d, b)
 	switch {
 	case !ok:

@@ -39,7 +39,7 @@ type worker struct {
 
 	translated bool // it is the proxy's, whose peers know nothing of it
 
-	held   int // packets in FARs
+	held   int     // packets in FARs
 	limit  limiter // of GTP-U messages that others provoke
 	icmp   limiter // of ICMP errors
 	pieces []*packet.Buffer
