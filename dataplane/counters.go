@@ -20,14 +20,19 @@ const (
 	n6SentBytes
 
 	echoRequests
+	echoRequestsSent
 	echoResponses
-	endMarkers
+	endMarkersReceived
+	endMarkersSent
 	errorIndicationsReceived
 	errorIndicationsSent
 	extensionNotificationsReceived
 	extensionNotificationsSent
 	notificationsLimited // Error Indications and notifications that the rate limit kept back
 	eventsLost           // the control side did not take them in time
+
+	ueToUE      // packets from UE to UE that did not go to N6
+	heldPackets // of idle UEs, that were held
 
 	notOwner // packets that came to a worker which does not own them and were handed over
 
@@ -39,12 +44,17 @@ const (
 	dropNoPDRDownlink
 	dropGateUplink
 	dropGateDownlink
+	dropRateUplink
+	dropRateDownlink
+	dropQuota
 	dropFARUplink
 	dropFARDownlink
 	dropNoAccess
 	dropNoSession
 	dropNotOwner
 	dropTooLong
+	dropHeldFull // the UE is idle and enough of its packets wait
+	dropHeldEnd  // the session ended while they waited
 
 	numCounters
 )
@@ -59,14 +69,18 @@ var counterNames = [numCounters]string{
 	n6Sent:                         "n6_sent_packets",
 	n6SentBytes:                    "n6_sent_bytes",
 	echoRequests:                   "echo_requests_received",
+	echoRequestsSent:               "echo_requests_sent",
 	echoResponses:                  "echo_responses_received",
-	endMarkers:                     "end_markers_received",
+	endMarkersReceived:             "end_markers_received",
+	endMarkersSent:                 "end_markers_sent",
 	errorIndicationsReceived:       "error_indications_received",
 	errorIndicationsSent:           "error_indications_sent",
 	extensionNotificationsReceived: "extension_notifications_received",
 	extensionNotificationsSent:     "extension_notifications_sent",
 	notificationsLimited:           "notifications_rate_limited",
 	eventsLost:                     "events_lost",
+	ueToUE:                         "ue_to_ue",
+	heldPackets:                    "held_packets",
 	notOwner:                       "not_owner",
 	dropMessageType:                "drop_message_type",
 	dropUnknownTEID:                "drop_unknown_teid",
@@ -76,12 +90,17 @@ var counterNames = [numCounters]string{
 	dropNoPDRDownlink:              "drop_no_pdr_downlink",
 	dropGateUplink:                 "drop_gate_uplink",
 	dropGateDownlink:               "drop_gate_downlink",
+	dropRateUplink:                 "drop_rate_uplink",
+	dropRateDownlink:               "drop_rate_downlink",
+	dropQuota:                      "drop_quota",
 	dropFARUplink:                  "drop_far_uplink",
 	dropFARDownlink:                "drop_far_downlink",
 	dropNoAccess:                   "drop_no_access",
 	dropNoSession:                  "drop_no_session",
 	dropNotOwner:                   "drop_not_owner",
 	dropTooLong:                    "drop_too_long",
+	dropHeldFull:                   "drop_held_full",
+	dropHeldEnd:                    "drop_held_end",
 }
 
 // Names of the directions and accesses in counters.
