@@ -36,7 +36,7 @@ var (
 )
 
 // namespace moves the test into a network namespace of its own.
-func namespace(t *testing.T) {
+func namespace(t testing.TB) {
 	t.Helper()
 	runtime.LockOSThread()
 	old, err := netns.Get()
@@ -79,7 +79,7 @@ func namespace(t *testing.T) {
 	}
 }
 
-func open(t *testing.T, workers int) *Set {
+func open(t testing.TB, workers int) *Set {
 	t.Helper()
 	s, err := Open(Config{
 		Workers: workers, N3: []netip.Addr{n3v4, n3v6},
@@ -97,7 +97,7 @@ func open(t *testing.T, workers int) *Set {
 }
 
 // socket is a UDP socket of the test, closed at its end.
-func socket(t *testing.T, local netip.Addr) *net.UDPConn {
+func socket(t testing.TB, local netip.Addr) *net.UDPConn {
 	t.Helper()
 	c, err := net.ListenUDP("udp", net.UDPAddrFromAddrPort(netip.AddrPortFrom(local, 0)))
 	if err != nil {
