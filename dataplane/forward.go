@@ -94,7 +94,7 @@ func (w *worker) toTunnel(b *packet.Buffer, d *pdr, e *egress) {
 		qfi = w.qfi
 	}
 	gtpu.PutGPDU(b.Prepend(gtpu.GPDUHeaderLen(qfi)), e.teid, n, qfi, d.markRQI)
-	w.tx.N3 = append(w.tx.N3, driver.N3Packet{Buf: b, Peer: &e.peer, Local: e.local})
+	w.tx.N3 = append(w.tx.N3, driver.N3Packet{Buf: b, Peer: &e.peer, Local: e.local, TOS: e.tos})
 }
 
 // maxInner is the longest IP packet that fits a UDP datagram over IPv4 behind a

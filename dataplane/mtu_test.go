@@ -120,3 +120,16 @@ func TestTooBigIsLimited(t *testing.T) {
 		t.Errorf("%d packets to N3, %d errors", len(n3), len(n6))
 	}
 }
+
+// TestPathMTUFollows: what the kernel learns of a path counts from then on, for sessions
+// that are there and for later ones, and never makes more of it than N3 has.
+func TestPathMTUFollows(t *testing.T) {
+	f := newFixture(t, 1, awake(gnbTEID))
+	for _, tc := range []struct{ kernel, want int }{{1400, 1356}, {9000, 1456}, {10, packet.MinMTU4}, {1500, 1456}} {
+		f.set.SetPathMTU(gnb.Addr(), tc.kernel)
+		f.plane.lookAtPaths()
+		if got := f.plane.workers[0].sessions[0].rules.pathMTU(); got != tc.want {
+			t.Errorf("path of %d: %d octets for the UE's packets, want %d", tc.kernel, got, tc.want)
+		}
+	}
+}

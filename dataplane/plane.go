@@ -245,7 +245,7 @@ func (p *Plane) Run(ctx context.Context) error {
 			}
 		}()
 	}
-	<-ctx.Done()
+	p.watchPaths(ctx)
 	for _, w := range p.workers {
 		w.stop.Store(true)
 		w.drv.Wake()

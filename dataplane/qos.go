@@ -35,10 +35,10 @@ const (
 	minBurst  = 10 * 1500 // octets
 )
 
-// makeBucket makes a full bucket for a rate in bit/s; limited says that there is one.
-func makeBucket(rate uint64, limited bool) bucket {
+// makeBucket makes a full bucket for a rate in bit/s.
+func makeBucket(rate uint64) bucket {
 	switch {
-	case !limited || rate > maxRate:
+	case rate > maxRate:
 		return bucket{}
 	case rate == 0:
 		return bucket{rate: noRate}
@@ -85,7 +85,7 @@ type qer struct {
 	guaranteed bool // there is a GBR
 }
 
-// qers is a QER with its state, both ways.
+// qerPair is a QER with its state, both ways.
 type qerPair struct {
 	id       uint32
 	up, down qer
@@ -94,11 +94,11 @@ type qerPair struct {
 func makeQERPair(q *QER) qerPair {
 	p := qerPair{id: q.ID}
 	if m := q.MBR; m != nil {
-		p.up.mbr, p.down.mbr = makeBucket(m.Uplink, true), makeBucket(m.Downlink, true)
+		p.up.mbr, p.down.mbr = makeBucket(m.Uplink), makeBucket(m.Downlink)
 	}
 	if g := q.GBR; g != nil {
-		p.up.gbr, p.up.guaranteed = makeBucket(g.Uplink, true), g.Uplink > 0
-		p.down.gbr, p.down.guaranteed = makeBucket(g.Downlink, true), g.Downlink > 0
+		p.up.gbr, p.up.guaranteed = makeBucket(g.Uplink), g.Uplink > 0
+		p.down.gbr, p.down.guaranteed = makeBucket(g.Downlink), g.Downlink > 0
 	}
 	return p
 }

@@ -25,6 +25,9 @@ var icmpErrors = [...][2]uint16{
 // MinMTU6 is the least MTU of an IPv6 link (RFC 8200 §5).
 const MinMTU6 = 1280
 
+// MinMTU4 is the least MTU of an IPv4 link (RFC 791 §3.2).
+const MinMTU4 = 68
+
 // Longest ICMP error messages, IP header included (RFC 1812 §4.3.2.3, RFC 4443
 // §2.4 (c)).
 const (
