@@ -30,7 +30,7 @@ func (w *worker) downlinkTo(b *packet.Buffer, handed bool) {
 		w.drop(b, dropNoPDRDownlink)
 		return
 	}
-	w.qfi = 0
+	w.qfi, w.extended = 0, false
 	w.deliver(s, d, b)
 }
 

@@ -37,7 +37,7 @@ func (w *worker) letGo(s *session, q *packet.Queue) {
 			w.drop(b, dropNoPDRDownlink)
 			continue
 		}
-		w.qfi = 0
+		w.qfi, w.extended = 0, false
 		f, a := d.holder()
 		w.forward(s, d, f, a, b)
 	}

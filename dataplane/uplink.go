@@ -28,6 +28,10 @@ func (w *worker) tunnelled(b *packet.Buffer, peer *driver.Peer, local uint8, han
 		w.strangeTEID(b, peer, local, handed)
 		return
 	}
+	if w.extended = w.gtp.HasOther; w.extended && !w.ext.Take(b.Bytes(), &w.gtp) {
+		w.drop(b, dropTooLong)
+		return
+	}
 	b.SetLen(w.gtp.End)
 	b.TrimFront(w.gtp.Payload)
 	if r := packet.Parse(b.Bytes(), &w.ip); r != packet.OK {

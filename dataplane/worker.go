@@ -32,10 +32,12 @@ type worker struct {
 	ticked proxy.Time // when proxy.Tick was last called
 
 	// Scratch of the packet in hand.
-	gtp  gtpu.Header
-	ip   packet.Info
-	flow tuple
-	qfi  uint8 // that it came with; 0 = none
+	gtp      gtpu.Header
+	ip       packet.Info
+	flow     tuple
+	qfi      uint8           // that it came with; 0 = none
+	ext      gtpu.Extensions // that it came with, to be handed on; valid if extended
+	extended bool
 
 	translated bool // it is the proxy's, whose peers know nothing of it
 

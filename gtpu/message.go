@@ -140,9 +140,3 @@ func AppendSupportedExtensions(b []byte, sn uint16) []byte {
 	return finish(append(m, elementExtensionList, 4,
 		byte(UDPPort), byte(LongPDCPPDUNumber), byte(PDUSessionContainer), byte(PDCPPDUNumber)), len(b))
 }
-
-// AppendEndMarker appends an End Marker for the tunnel teid (§7.3.2).
-func AppendEndMarker(b []byte, teid uint32) []byte {
-	b = append(b, version1|protocolGTP, byte(EndMarker), 0, 0)
-	return binary.BigEndian.AppendUint32(b, teid)
-}
