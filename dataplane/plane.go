@@ -211,13 +211,14 @@ func (p *Plane) newWorker(i int, cfg *Config) (*worker, error) {
 		proxy: proxy.New(proxy.Config{
 			Pool: pool, Rand: random, Keys: mptcp.NewKeyPool(or(cfg.Keys, 1024), random, owns),
 		}),
-		teids:    map[uint32]*tunnel{},
-		ues:      ueTable{sessions: map[ueKey]*session{}},
-		bySEID:   map[uint64]*session{},
-		limit:    limiter{tokens: notifyBurst},
-		icmp:     limiter{tokens: notifyBurst},
-		commands: newRing[func(*worker)](16),
-		exited:   make(chan struct{}),
+		teids:     map[uint32]*tunnel{},
+		ues:       ueTable{sessions: map[ueKey]*session{}},
+		bySEID:    map[uint64]*session{},
+		limit:     limiter{tokens: notifyBurst},
+		icmp:      limiter{tokens: notifyBurst},
+		fragments: newFragmentTable(),
+		commands:  newRing[func(*worker)](16),
+		exited:    make(chan struct{}),
 	}, nil
 }
 

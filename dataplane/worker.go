@@ -45,9 +45,11 @@ type worker struct {
 	limit  limiter // of GTP-U messages that others provoke
 	icmp   limiter // of ICMP errors
 	pieces []*packet.Buffer
-	peers  []driver.Peer // of notifications waiting in tx; see addPeer
-	count  counters
-	toWake uint64 // workers, by bit, that packets were handed to in this burst
+
+	fragments *fragmentTable // ports of datagrams that came in pieces
+	peers     []driver.Peer  // of notifications waiting in tx; see addPeer
+	count     counters
+	toWake    uint64 // workers, by bit, that packets were handed to in this burst
 
 	commands *ring[func(*worker)] // written by the control side
 	stop     atomic.Bool          // set by the control side
