@@ -36,6 +36,16 @@ type Forwarding struct {
 // flagSNDEM is SNDEM of the PFCPSMReq-Flags IE (§8.2.35): send End Markers.
 const flagSNDEM = 1 << 1
 
+// EndMarkers says whether the PFCPSMReq-Flags IE of a Session Modification Request,
+// which may be nil, has SNDEM.
+func EndMarkers(i *ie.IE) (bool, *Error) {
+	if i == nil {
+		return false, nil
+	}
+	v, err := u8(i)
+	return v&flagSNDEM != 0, err
+}
+
 // ParseFAR reads a Create FAR or an Update FAR.
 func ParseFAR(i *ie.IE) (*FAR, *Error) {
 	f := &FAR{}
