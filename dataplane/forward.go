@@ -93,9 +93,20 @@ func (w *worker) toTunnel(b *packet.Buffer, d *pdr, e *egress) {
 	if qfi == 0 {
 		qfi = w.qfi
 	}
-	gtpu.PutGPDU(b.Prepend(gtpu.GPDUHeaderLen(qfi)), e.teid, n, qfi, d.markRQI)
+	pdu := gtpu.DLPDUSessionInformation
+	if e.up {
+		pdu = gtpu.ULPDUSessionInformation
+	}
+	x := &noExtensions
+	if w.extended && !w.translated {
+		x = &w.ext
+	}
+	x.PutGPDU(b.Prepend(x.GPDUHeaderLen(qfi)), e.teid, n, pdu, qfi, d.markRQI)
 	w.tx.N3 = append(w.tx.N3, driver.N3Packet{Buf: b, Peer: &e.peer, Local: e.local, TOS: e.tos})
 }
+
+// noExtensions is what packets have that did not come out of a tunnel.
+var noExtensions gtpu.Extensions
 
 // maxInner is the longest IP packet that fits a UDP datagram over IPv4 behind a
 // GTP-U header.

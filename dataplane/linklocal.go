@@ -64,7 +64,7 @@ func (w *worker) advertise(s *session) {
 		b.SetLen(packet.MaxRouterAdvertisement)
 		b.SetLen(packet.PutRouterAdvertisement(b.Bytes(), &adv))
 		w.count.n[routerAdvertisements]++
-		w.qfi = 0
+		w.qfi, w.extended = 0, false
 		w.forward(s, d, f, a, b)
 		return
 	}

@@ -2,6 +2,7 @@ package dataplane
 
 import (
 	"encoding/binary"
+	"net/netip"
 	"testing"
 
 	"github.com/braid-upf/braid/gtpu"
@@ -132,4 +133,40 @@ func TestPathMTUFollows(t *testing.T) {
 			t.Errorf("path of %d: %d octets for the UE's packets, want %d", tc.kernel, got, tc.want)
 		}
 	}
+}
+
+// TestFragmentsOfDatagram: a datagram that comes in pieces goes by one PDR, whatever filter of
+// ports that has, if its first piece comes first; another datagram's pieces do not.
+func TestFragmentsOfDatagram(t *testing.T) {
+	const id = 77
+	pieces := func(src, dst netip.Addr, port uint16) (first, later []byte) {
+		first, later = udp(src, dst, port, port, 72), udp(src, dst, 0, 0, 72)
+		for _, b := range [][]byte{first, later} {
+			binary.BigEndian.PutUint16(b[4:], id)
+		}
+		return fragment(first, 0, true), fragment(later, 80, false)
+	}
+	r := awake(gnbTEID)
+	dns := []Filter{{Protocol: packet.ProtoUDP, RemotePorts: []PortRange{{53, 53}}}}
+	r.Uplink[0].Filters, r.Downlink[0].Filters = dns, dns
+	f := newFixture(t, 1, r)
+
+	first, later := pieces(ue1, server, 53)
+	f.n3(gnb, gpdu(teid3GPP, 9, later))
+	f.nothing()
+	f.n3(gnb, gpdu(teid3GPP, 9, first))
+	f.oneN6()
+	f.n3(gnb, gpdu(teid3GPP, 9, later))
+	f.oneN6()
+
+	first, later = pieces(server, ue1, 53)
+	f.n6(first)
+	f.oneN3()
+	f.n6(later)
+	f.oneN3()
+
+	first, later = pieces(ue1, server, 54)
+	f.n3(gnb, gpdu(teid3GPP, 9, first))
+	f.n3(gnb, gpdu(teid3GPP, 9, later))
+	f.nothing()
 }

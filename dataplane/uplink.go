@@ -28,6 +28,10 @@ func (w *worker) tunnelled(b *packet.Buffer, peer *driver.Peer, local uint8, han
 		w.strangeTEID(b, peer, local, handed)
 		return
 	}
+	if w.extended = w.gtp.HasOther; w.extended && !w.ext.Take(b.Bytes(), &w.gtp) {
+		w.drop(b, dropTooLong)
+		return
+	}
 	b.SetLen(w.gtp.End)
 	b.TrimFront(w.gtp.Payload)
 	if r := packet.Parse(b.Bytes(), &w.ip); r != packet.OK {
@@ -48,6 +52,9 @@ func (w *worker) tunnelled(b *packet.Buffer, peer *driver.Peer, local uint8, han
 // function's, or another gNB's during a handover.
 func (w *worker) fromTunnel(b *packet.Buffer, t *tunnel) {
 	w.flow.downlink(&w.ip)
+	if w.ip.Fragment {
+		w.fragment(t.session, true)
+	}
 	if w.ip.Version == 6 && !isGlobal(&w.ip.Dst) {
 		w.flow.local = t.session.rules.prefix6 // the CP function's advertisements
 	}
@@ -66,6 +73,9 @@ func (w *worker) fromTunnel(b *packet.Buffer, t *tunnel) {
 func (w *worker) uplink(b *packet.Buffer, t *tunnel) {
 	s := t.session
 	w.flow.uplink(&w.ip)
+	if w.ip.Fragment {
+		w.fragment(s, false)
+	}
 	if w.ip.Version == 6 && !isGlobal(&w.ip.Src) {
 		w.linkLocal(b, t)
 		return

@@ -151,11 +151,10 @@ func parse6(b []byte, p *Info) (first bool, r Reason) {
 			if end-off < 8 {
 				return false, TooShort
 			}
-			p.Fragment = true
-			first = binary.BigEndian.Uint16(b[off+2:])&0xfff8 == 0
-			p.FirstFragment = first
-			p.ID = binary.BigEndian.Uint32(b[off+4:])
-			next, off = b[off], off+8
+			h := binary.BigEndian.Uint64(b[off:])
+			first = h>>32&0xfff8 == 0
+			p.Fragment, p.FirstFragment, p.ID = true, first, uint32(h)
+			next, off = uint8(h>>56), off+8
 		default:
 			p.Proto, p.L4, p.End = next, off, end
 			return first, OK
