@@ -178,6 +178,8 @@ type ue struct {
 	*host
 	tun    *os.File
 	uplink atomic.Pointer[tunnel]
+
+	packets, octets atomic.Uint64 // of IP packets that went uplink
 }
 
 // tunDevice is the name of a UE's TUN device, tunMTU its MTU.
@@ -240,6 +242,8 @@ func (u *ue) carryUplink() {
 			return // closed
 		}
 		if t := u.uplink.Load(); t != nil {
+			u.packets.Add(1)
+			u.octets.Add(uint64(n))
 			t.send(b[:ran.UplinkHeader+n])
 		}
 	}

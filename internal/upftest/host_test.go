@@ -136,6 +136,12 @@ func (h *host) route(dst, via, dev string) {
 	h.check(h.nl.RouteAdd(r))
 }
 
+// unroute takes the routes to a destination away.
+func (h *host) unroute(dst string) {
+	h.t.Helper()
+	h.check(h.nl.RouteDel(&netlink.Route{Dst: ipNet(netip.MustParsePrefix(dst))}))
+}
+
 // cable lays a veth pair from the device of one host to that of another.
 func cable(a *host, devA string, b *host, devB string) {
 	a.t.Helper()

@@ -20,6 +20,8 @@ type load struct {
 
 // The MBR of a session, of each of several flows and of flows together is what arrives,
 // each way, under a constant load of a third more.
+//
+// Rates up to 10 Gbit/s are for dataplane's own tests.
 func TestMBR(t *testing.T) {
 	const (
 		settle, measure = time.Second, 5 * time.Second
@@ -62,20 +64,27 @@ func TestMBR(t *testing.T) {
 
 	for _, l := range loads {
 		l.start(l.rate * 4 / 3)
+		defer l.finish()
 	}
 	time.Sleep(settle)
-	from := time.Now()
-	time.Sleep(measure)
-	to := time.Now()
-	for _, l := range loads {
-		l.finish()
-	}
-	for _, l := range loads {
-		got := l.sink.rate(from, to)
-		off := 100 * (got/l.rate - 1)
-		t.Logf("%-30s set %8.3f Mbit/s, arrives %8.3f Mbit/s, %+.2f%%", l.what, l.rate/1e6, got/1e6, off)
-		if math.Abs(off) > 2 {
-			t.Errorf("%s: %.3f Mbit/s arrive, want %.3f within 2%%", l.what, got/1e6, l.rate/1e6)
+	// A machine that is busy with something else lets no rate be reached: it gets three
+	// chances.
+	for try := 1; ; try++ {
+		from := time.Now()
+		time.Sleep(measure)
+		to := time.Now()
+		worst := 0.0
+		for _, l := range loads {
+			got := l.sink.rate(from, to)
+			off := 100 * (got/l.rate - 1)
+			worst = max(worst, math.Abs(off))
+			t.Logf("%-30s set %8.3f Mbit/s, arrives %8.3f Mbit/s, %+.2f%%", l.what, l.rate/1e6, got/1e6, off)
+		}
+		if worst <= 2 {
+			break
+		}
+		if try == 3 {
+			t.Fatalf("one is %.2f%% off, want at most 2%%", worst)
 		}
 	}
 }

@@ -73,16 +73,6 @@ func (s *smf) reported(sess *session) (of []*message.SessionReportRequest) {
 	return of
 }
 
-// reportedType says how many reports of a session have a flag of the Report Type.
-func (s *smf) reportedType(sess *session, has func(*ie.IE) bool) (n int) {
-	for _, r := range s.reported(sess) {
-		if r.ReportType != nil && has(r.ReportType) {
-			n++
-		}
-	}
-	return n
-}
-
 func (s *smf) nodeReports() []*message.NodeReportRequest {
 	s.mu.Lock()
 	defer s.mu.Unlock()
