@@ -110,7 +110,7 @@ func isRequest(typ uint8) bool {
 	case message.MsgTypeHeartbeatRequest, message.MsgTypePFDManagementRequest,
 		message.MsgTypeAssociationSetupRequest, message.MsgTypeAssociationUpdateRequest,
 		message.MsgTypeAssociationReleaseRequest, message.MsgTypeNodeReportRequest,
-		message.MsgTypeSessionSetDeletionRequest, message.MsgTypeSessionEstablishmentRequest,
+		message.MsgTypeSessionSetDeletionRequest, MsgSessionSetModificationRequest, message.MsgTypeSessionEstablishmentRequest,
 		message.MsgTypeSessionModificationRequest, message.MsgTypeSessionDeletionRequest,
 		message.MsgTypeSessionReportRequest:
 		return true

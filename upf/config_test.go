@@ -100,7 +100,7 @@ func TestSampleConfig(t *testing.T) {
 	if err != nil {
 		t.Fatalf("%v:\n%s", err, text)
 	}
-	if c.Braid != (BraidConfig{2, "upfgtp", 10 * time.Second}) || c.GTPU.MTU() != 1400 || c.DNNs[0].NATIfName != "eth0" {
+	if c.Braid.Workers != 2 || c.Braid.TUN != "upfgtp" || c.Braid.Heartbeat != 10*time.Second || c.GTPU.MTU() != 1400 || c.DNNs[0].NATIfName != "eth0" {
 		t.Errorf("%+v", c)
 	}
 }
