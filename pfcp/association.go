@@ -35,6 +35,16 @@ func ParseAlternative(i *ie.IE) (Alternative, *Error) {
 	return Alternative{as, err == nil && i.Payload[0]&4 != 0}, err
 }
 
+// IE encodes a, which has an address.
+func (a Alternative) IE() *ie.IE {
+	b := []byte{bit(a.Preferred, 4)}
+	for _, x := range a.Addrs {
+		b[0] |= bit(x.Is4(), 2) | bit(!x.Is4(), 1)
+		b = append(b, x.AsSlice()...)
+	}
+	return ie.New(ie.AlternativeSMFIPAddress, b)
+}
+
 // ParseCPAddresses reads the addresses of an Alternative SMF IP Address, a CP PFCP
 // Entity IP Address (§8.2.135) or a CP IP Address IE (§8.2.202): at least one.
 func ParseCPAddresses(i *ie.IE) ([]netip.Addr, *Error) {

@@ -62,3 +62,12 @@ func ParseCPFeatures(i *ie.IE) (CPFeatures, *Error) {
 	}
 	return f, nil
 }
+
+// IE encodes f.
+func (f CPFeatures) IE() *ie.IE {
+	var b []byte
+	for ; f != 0; f >>= 8 {
+		b = append(b, byte(f))
+	}
+	return ie.New(ie.CPFunctionFeatures, b)
+}

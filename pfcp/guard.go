@@ -122,3 +122,16 @@ func isRequest(typ uint8) bool {
 func isResponse(typ uint8) bool {
 	return typ == message.MsgTypeVersionNotSupportedResponse || typ > 0 && isRequest(typ-1)
 }
+
+// ParseIEs parses IEs that stand one behind the other, in a message or outside of
+// one, as carefully as a message's. They keep b.
+func ParseIEs(b []byte) ([]*ie.IE, *Error) {
+	if err := checkIEs(b, 0, maxDepth); err != nil {
+		return nil, err
+	}
+	ies, err := ie.ParseMultiIEs(b)
+	if err != nil {
+		return nil, &Error{Cause: ie.CauseMandatoryIEIncorrect, Text: err.Error()}
+	}
+	return ies, nil
+}

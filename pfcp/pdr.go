@@ -28,6 +28,7 @@ type PDI struct {
 	UEAddresses     []UEIPAddress
 	Filters         []SDFFilter
 	QFIs            []uint8
+	ApplicationID   string // "" = none
 	Unsupported     uint16 // as in [PDR]: application ID, traffic endpoint, Ethernet
 }
 
@@ -118,7 +119,11 @@ func parsePDI(i *ie.IE) (PDI, *Error) {
 		case ie.QFI:
 			v, err := u8(c)
 			return add(&d.QFIs, v&0x3f, err)
-		case ie.ApplicationID, ie.TrafficEndpointID, ie.EthernetPacketFilter, ie.EthernetPDUSessionInformation,
+		case ie.ApplicationID:
+			b, err := octets(c, 1)
+			d.ApplicationID, d.Unsupported = string(b), c.Type
+			return err
+		case ie.TrafficEndpointID, ie.EthernetPacketFilter, ie.EthernetPDUSessionInformation,
 			ie.RedundantTransmissionParameters, ie.IPMulticastAddressingInfo:
 			d.Unsupported = c.Type
 		}
@@ -199,6 +204,9 @@ func (d *PDI) ie() *ie.IE {
 	}
 	for _, q := range d.QFIs {
 		g = append(g, ie.NewQFI(q))
+	}
+	if d.ApplicationID != "" {
+		g = append(g, ie.New(ie.ApplicationID, []byte(d.ApplicationID)))
 	}
 	if d.InterfaceType != nil {
 		g = append(g, ie.NewTGPPInterfaceType(*d.InterfaceType))

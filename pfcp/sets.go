@@ -120,12 +120,9 @@ const maxSelectors = 256
 
 // ParseSessionChange reads a PFCP Session Change Info IE.
 func ParseSessionChange(i *ie.IE) (*SessionChange, *Error) {
-	if err := checkIEs(i.Payload, 0, maxDepth); err != nil {
-		return nil, malformed(i, "%s", err.Text)
-	}
-	members, bad := ie.ParseMultiIEs(i.Payload)
-	if bad != nil {
-		return nil, malformed(i, "%v", bad)
+	members, err := ParseIEs(i.Payload)
+	if err != nil {
+		return nil, err
 	}
 	c := &SessionChange{}
 	found := false
