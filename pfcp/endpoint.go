@@ -35,6 +35,10 @@ type Config struct {
 	RetransTimeout time.Duration  // T1: wait before a request is sent again; 0 = 1 s
 	MaxRetrans     int            // N1: how often it is sent again after the first time
 
+	// Allow, if set, says whether a peer's datagrams are looked at: the others are
+	// dropped unread and counted. It is asked once for each.
+	Allow func(netip.Addr) bool
+
 	// Malformed, if set, answers a request whose header is sound and whose IEs
 	// are not; why is an [*Error]. Without it such a request meets silence.
 	Malformed func(peer netip.AddrPort, typ uint8, seid uint64, why *Error) message.Message
@@ -105,6 +109,9 @@ func Listen(cfg Config, h Handler) (*Endpoint, error) {
 func (e *Endpoint) LocalAddr() netip.AddrPort {
 	return unmap(e.conn.LocalAddr().(*net.UDPAddr).AddrPort())
 }
+
+// Dropped is the number of datagrams of peers that Allow did not let in.
+func (e *Endpoint) Dropped() uint64 { return e.inbox.Dropped() }
 
 // Close ends the endpoint and waits until its goroutine is gone; requests under
 // way return [net.ErrClosed]. It must not be called by a handler.

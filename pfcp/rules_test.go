@@ -51,7 +51,7 @@ func ruleSeeds() []*ie.IE {
 		PDI: &PDI{
 			InterfaceType: ptr(N33GPP), FTEID: &FTEID{Choose: true, ChooseV4: true, HasChooseID: true, ChooseID: 5},
 			NetworkInstance: "internet", QFIs: []uint8{1, 9},
-			UEAddresses: []UEIPAddress{{IPv4: ip("10.60.0.1")}, {IPv6: ip("2001:db8::"), Destination: true, Delegated: 8}, {ChooseV4: true, ChooseV6: true}},
+			UEAddresses:  []UEIPAddress{{IPv4: ip("10.60.0.1")}, {IPv6: ip("2001:db8::"), Destination: true, Delegated: 8}, {ChooseV4: true, ChooseV6: true}},
 			FramedRoutes: []netip.Prefix{netip.MustParsePrefix("192.168.7.0/24"), netip.MustParsePrefix("2001:db8:7::/48")},
 			Filters: []SDFFilter{
 				{HasDescription: true, HasID: true, ID: 3, Description: FlowDescription{

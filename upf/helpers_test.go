@@ -93,12 +93,17 @@ func newBenchWith(t *testing.T, config string) *bench {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return newBenchOf(t, cfg, slog.New(slog.DiscardHandler))
+}
+
+func newBenchOf(t *testing.T, cfg *Config, log *slog.Logger) *bench {
+	t.Helper()
 	conn, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
 	if err != nil {
 		t.Fatal(err)
 	}
 	plane := &fakePlane{rules: map[uint64]*dataplane.Rules{}}
-	s, err := listen(cfg, plane, slog.New(slog.DiscardHandler), netip.MustParseAddrPort("127.0.0.1:0"), conn.LocalAddr().(*net.UDPAddr).AddrPort().Port())
+	s, err := listen(cfg, plane, log, netip.MustParseAddrPort("127.0.0.1:0"), conn.LocalAddr().(*net.UDPAddr).AddrPort().Port())
 	if err != nil {
 		t.Fatal(err)
 	}

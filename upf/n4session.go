@@ -3,6 +3,8 @@ package upf
 import (
 	"fmt"
 	"maps"
+	"net/netip"
+	"time"
 
 	"github.com/wmnsk/go-pfcp/ie"
 	"github.com/wmnsk/go-pfcp/message"
@@ -50,6 +52,9 @@ func (s *Server) newSession(m *message.SessionEstablishmentRequest) (*session, *
 		return sess, nil, &pfcp.Error{Cause: ie.CauseMandatoryIEMissing, Offending: ie.FSEID, Text: "no CP F-SEID"}
 	}
 	sess.node = n.id
+	if sess.set, err = sessionSet(m.Payload, nil); err != nil {
+		return sess, nil, err
+	}
 	if err := sess.rules.establish(m); err != nil {
 		return sess, nil, err
 	}
@@ -81,6 +86,7 @@ func (s *Server) install(sess *session, c *compiled) *pfcp.Error {
 	}
 	s.registry.replace(sess.seid, sess.holds, c.holds)
 	sess.rules, sess.holds, sess.chosen = c.set, c.holds, c.chosen
+	sess.peers = s.paths.replace(sess.node, sess.peers, c.rules, time.Now())
 	return nil
 }
 
@@ -89,17 +95,13 @@ func (s *Server) sessionModification(m *message.SessionModificationRequest) mess
 	if sess == nil {
 		return s.reject(m.MessageType(), 0, noSession(m.SEID()))
 	}
-	cp := sess.cp
-	if m.CPFSEID != nil {
-		var err *pfcp.Error
-		if cp, err = pfcp.ParseFSEID(m.CPFSEID); err != nil {
-			return s.reject(m.MessageType(), sess.cp.SEID, err)
-		}
-		if other := s.byCP[cpSession{sess.node, cp}]; other != nil && other != sess {
-			return s.reject(m.MessageType(), sess.cp.SEID, &pfcp.Error{
-				Cause: ie.CauseRequestRejected, Offending: ie.FSEID, Text: "CP F-SEID belongs to session " + seidText(other.seid),
-			})
-		}
+	next, err := s.successor(sess, m)
+	if err != nil {
+		return s.reject(m.MessageType(), sess.cp.SEID, err)
+	}
+	sets, err := sessionSet(m.Payload, sess.set)
+	if err != nil {
+		return s.reject(m.MessageType(), sess.cp.SEID, err)
 	}
 	before := sess.rules
 	set := before.clone()
@@ -115,10 +117,12 @@ func (s *Server) sessionModification(m *message.SessionModificationRequest) mess
 	if err != nil {
 		return s.reject(m.MessageType(), sess.cp.SEID, err)
 	}
-	delete(s.byCP, sess.cpSession())
-	sess.cp = cp
-	s.byCP[sess.cpSession()] = sess
-	s.log.Info("session modified", "seid", seidText(sess.seid), "cpSEID", seidText(cp.SEID),
+	if next != sess.cpSession() {
+		s.hand(sess, next.node, next.cp)
+		sess.reportTo = netip.Addr{} // whoever takes a session over says anew where its reports go
+	}
+	sess.set = sets
+	s.log.Info("session modified", "seid", seidText(sess.seid), "cpSEID", seidText(sess.cp.SEID),
 		"pdrs", len(sess.rules.pdrs), "fars", len(sess.rules.fars), "mars", len(sess.rules.mars))
 
 	ies := []*ie.IE{ie.NewCause(ie.CauseRequestAccepted)}
@@ -129,7 +133,7 @@ func (s *Server) sessionModification(m *message.SessionModificationRequest) mess
 		}
 		ies = append(ies, t.ie(typ))
 	}
-	return message.NewSessionModificationResponse(0, 0, cp.SEID, 0, 0, ies...)
+	return message.NewSessionModificationResponse(0, 0, sess.cp.SEID, 0, 0, ies...)
 }
 
 func (s *Server) sessionDeletion(m *message.SessionDeletionRequest) message.Message {
@@ -148,6 +152,7 @@ func (s *Server) sessionDeletion(m *message.SessionDeletionRequest) message.Mess
 func (s *Server) remove(sess *session) {
 	delete(s.sessions, sess.seid)
 	delete(s.byCP, sess.cpSession())
+	sess.peers = s.paths.replace(sess.node, sess.peers, nil, time.Now())
 	if _, err := s.plane.Remove(sess.seid); err != nil {
 		s.log.Error("session not removed from the plane", "seid", seidText(sess.seid), "err", err)
 		return

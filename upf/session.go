@@ -2,6 +2,7 @@ package upf
 
 import (
 	"maps"
+	"net/netip"
 	"slices"
 
 	"github.com/wmnsk/go-pfcp/ie"
@@ -18,6 +19,10 @@ type session struct {
 	rules  ruleSet
 	holds  identity
 	chosen chosen
+
+	set      *pfcp.SessionSet // nil = none
+	reportTo netip.Addr       // where its reports go; invalid = to the CP F-SEID's address
+	peers    []netip.Addr     // far ends of its outer headers, as they are counted in paths
 }
 
 // cpSession is how the CP function names the session.
