@@ -39,17 +39,24 @@ braid: {%s}
 // startUPF starts the UPF of a config and returns when it is ready.
 func startUPF(h *host, n4, n3 netip.Addr, config string) *upf {
 	h.t.Helper()
+	u := newUPF(h, n4, n3, config)
+	u.begin()
+	return u
+}
+
+// newUPF is a UPF that does not run yet.
+func newUPF(h *host, n4, n3 netip.Addr, config string) *upf {
+	h.t.Helper()
 	u := &upf{host: h, dir: filepath.Join(runDir, strings.ReplaceAll(h.t.Name(), "/", "-")+"-"+h.name), config: config, n3: n3, n4: n4}
 	h.check(os.MkdirAll(u.dir, 0o755))
 	u.write(config)
 	h.t.Cleanup(func() {
 		if h.t.Failed() {
 			b, _ := os.ReadFile(u.log()) // an empty log says enough
-			const most = 8 << 10
+			const most = 4 << 10
 			h.t.Logf("end of the log of %s:\n%s", h.name, b[max(0, len(b)-most):])
 		}
 	})
-	u.begin()
 	return u
 }
 
