@@ -18,6 +18,10 @@ require (
 )
 
 require (
+	github.com/free5gc/pfcp v1.0.7 // indirect
+	github.com/free5gc/tlv v1.0.2 // indirect
 	github.com/google/btree v1.1.2 // indirect
+	github.com/sirupsen/logrus v1.9.4 // indirect
+	github.com/tim-ywliu/nested-logrus-formatter v1.3.2 // indirect
 	golang.org/x/time v0.7.0 // indirect
 )
