@@ -41,6 +41,7 @@ type compiler struct {
 	fars map[uint32]*dataplane.FAR
 	qers map[uint32]*dataplane.QER
 	mars map[uint16]*dataplane.MAR
+	urrs map[uint32]*dataplane.URR
 }
 
 // compile compiles set for the session seid; chosen holds the F-TEIDs that have a
@@ -59,7 +60,7 @@ func compile(g *registry, n3 []netip.Addr, seid uint64, set ruleSet, chosen map[
 		c.chosen = map[uint8]pfcp.FTEID{}
 	}
 	maps.DeleteFunc(c.chosen, func(_ uint8, f pfcp.FTEID) bool { return !g.has(seid, f.TEID) })
-	steps := []func() *pfcp.Error{c.compileFARs, c.compileMARs, c.compileQERs, c.tunnels, c.compilePDRs, c.conflicts}
+	steps := []func() *pfcp.Error{c.compileFARs, c.compileURRs, c.compileMARs, c.compileQERs, c.tunnels, c.compilePDRs, c.conflicts}
 	for _, step := range steps {
 		if err := step(); err != nil {
 			return nil, err
@@ -222,6 +223,10 @@ func (c *compiler) compileMAR(m *pfcp.MAR) (*dataplane.MAR, *pfcp.Error) {
 			return fail(ie.FARID, "FAR %d does not lead to an access", *a.FARID)
 		}
 		mar.FAR[i] = far
+		var err *pfcp.Error
+		if mar.URRs[i], err = c.urrsOf(a.URRIDs, pfcp.RuleMAR, uint32(m.ID)); err != nil {
+			return nil, err
+		}
 		if far.Action == dataplane.Forward {
 			mar.Policy.Usable |= steer.SetOf(steer.Access(i))
 		}

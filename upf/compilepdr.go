@@ -133,12 +133,9 @@ func (c *compiler) actions(p *pfcp.PDR, out *dataplane.PDR) *pfcp.Error {
 		}
 		out.QERs = append(out.QERs, qer)
 	}
-	for _, u := range p.URRIDs {
-		if !c.set.urrs[u] {
-			return ruleError(pfcp.RulePDR, id, ie.URRID, fmt.Sprintf("URR %d not found", u))
-		}
-	}
-	return nil
+	var err *pfcp.Error
+	out.URRs, err = c.urrsOf(p.URRIDs, pfcp.RulePDR, id)
+	return err
 }
 
 // uplink fills in what a PDR from an access needs: a tunnel, and the removal of

@@ -53,6 +53,10 @@ type Server struct {
 	sessions map[uint64]*session
 	byCP     map[cpSession]*session
 	registry *registry
+	rep      *reporter
+
+	reporting sync.WaitGroup // of the report loop
+	stop      chan struct{}  // ends it
 }
 
 // node is a CP function that has set up an association (TS 29.244 §6.2.6).
@@ -81,6 +85,11 @@ func listen(cfg *Config, plane Plane, log *slog.Logger, addr netip.AddrPort, pee
 	if err != nil {
 		return nil, err
 	}
+	s.rep.send = func(peer netip.AddrPort, m message.Message, done func(message.Message, error)) error {
+		_, err := s.endpoint.Start(peer, m, done)
+		return err
+	}
+	s.reporting.Go(func() { s.reportLoop(s.stop) })
 	return s, nil
 }
 
@@ -88,6 +97,7 @@ func newServer(cfg *Config, plane Plane, log *slog.Logger) *Server {
 	s := &Server{
 		cfg: cfg, plane: plane, log: log, started: time.Now(),
 		nodes: map[string]*node{}, sessions: map[uint64]*session{}, byCP: map[cpSession]*session{}, registry: newRegistry(),
+		rep: newReporter(cfg), stop: make(chan struct{}),
 	}
 	s.n3 = cfg.GTPU.Addrs("N3")
 	if len(s.n3) == 0 { // an intermediate UPF's config
@@ -115,6 +125,8 @@ func (s *Server) Close() error {
 		n.stop()
 	}
 	s.mu.Unlock()
+	close(s.stop)
+	s.reporting.Wait()
 	return s.endpoint.Close()
 }
 
@@ -122,6 +134,7 @@ func (s *Server) Close() error {
 func (s *Server) handle(peer netip.AddrPort, req message.Message) message.Message {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.rep.refresh()
 	switch m := req.(type) {
 	case *message.HeartbeatRequest:
 		return s.heartbeat(peer, m)

@@ -18,6 +18,7 @@ type session struct {
 	rules  ruleSet
 	holds  identity
 	chosen map[uint8]pfcp.FTEID // CHOOSE ID to F-TEID, as long as a PDR has that
+	usage  *sessionUsage        // nil if the session has had nothing to measure nor to report yet
 }
 
 // cpSession is how the CP function names the session.
@@ -36,13 +37,13 @@ type ruleSet struct {
 	fars map[uint32]*pfcp.FAR
 	qers map[uint32]*pfcp.QER
 	mars map[uint16]*pfcp.MAR
-	urrs map[uint32]bool
+	urrs map[uint32]*pfcp.URR
 }
 
 func newRuleSet() ruleSet {
 	return ruleSet{
 		pdrs: map[uint16]*pfcp.PDR{}, fars: map[uint32]*pfcp.FAR{}, qers: map[uint32]*pfcp.QER{},
-		mars: map[uint16]*pfcp.MAR{}, urrs: map[uint32]bool{},
+		mars: map[uint16]*pfcp.MAR{}, urrs: map[uint32]*pfcp.URR{},
 	}
 }
 
@@ -167,14 +168,21 @@ func (r ruleSet) createQER(i *ie.IE) *pfcp.Error {
 }
 
 func (r ruleSet) createURR(i *ie.IE) *pfcp.Error {
-	id, err := pfcp.ParseCreateURR(i)
+	u, err := pfcp.ParseURR(i)
 	if err != nil {
 		return err
 	}
-	if r.urrs[id] {
-		return ruleError(pfcp.RuleURR, id, ie.URRID, twice)
+	switch {
+	case r.urrs[u.ID] != nil:
+		return ruleError(pfcp.RuleURR, u.ID, ie.URRID, twice)
+	case u.Method == 0:
+		return absent(ie.CauseMandatoryIEMissing, pfcp.RuleURR, u.ID, ie.MeasurementMethod, "no Measurement Method")
+	case u.Triggers == nil:
+		return absent(ie.CauseMandatoryIEMissing, pfcp.RuleURR, u.ID, ie.ReportingTriggers, "no Reporting Triggers")
+	case u.Unsupported != 0:
+		return ruleError(pfcp.RuleURR, u.ID, u.Unsupported, "is not supported")
 	}
-	r.urrs[id] = true
+	r.urrs[u.ID] = u
 	return nil
 }
 
@@ -258,13 +266,22 @@ func (r ruleSet) updateQER(i *ie.IE) *pfcp.Error {
 	return nil
 }
 
-// updateURR checks that the URR is there: what a URR says is not kept yet.
 func (r ruleSet) updateURR(i *ie.IE) *pfcp.Error {
-	id, err := pfcp.ParseRuleID(i, pfcp.RuleURR)
-	if err == nil && !r.urrs[id] {
-		err = ruleError(pfcp.RuleURR, id, ie.URRID, unknown)
+	up, err := pfcp.ParseURR(i)
+	if err != nil {
+		return err
 	}
-	return err
+	old := r.urrs[up.ID]
+	switch {
+	case old == nil:
+		return ruleError(pfcp.RuleURR, up.ID, ie.URRID, unknown)
+	case up.Unsupported != 0:
+		return ruleError(pfcp.RuleURR, up.ID, up.Unsupported, "is not supported")
+	}
+	u := *old
+	u.Apply(up)
+	r.urrs[up.ID] = &u
+	return nil
 }
 
 func (r ruleSet) updateMAR(i *ie.IE) *pfcp.Error {
@@ -330,6 +347,19 @@ func (r ruleSet) removeURR(id uint32) {
 			q := *p
 			q.URRIDs = without(p.URRIDs, id)
 			r.pdrs[k] = &q
+		}
+	}
+	for k, m := range r.mars {
+		n := *m
+		for i, a := range m.Access {
+			if a != nil && slices.Contains(a.URRIDs, id) {
+				b := *a
+				b.URRIDs = without(a.URRIDs, id)
+				n.Access[i] = &b
+			}
+		}
+		if n.Access != m.Access {
+			r.mars[k] = &n
 		}
 	}
 }
