@@ -132,3 +132,9 @@ func AppendSupportedExtensions(b []byte, sn uint16) []byte {
 	m := appendHeader(b, SupportedExtensionHeadersNotification, sn, NoMoreExtensions)
 	return finish(append(m, elementExtensionList, 2, byte(UDPPort), byte(PDUSessionContainer)), len(b))
 }
+
+// AppendEndMarker appends an End Marker for the tunnel teid (§7.3.2).
+func AppendEndMarker(b []byte, teid uint32) []byte {
+	b = append(b, version1|protocolGTP, byte(EndMarker), 0, 0)
+	return binary.BigEndian.AppendUint32(b, teid)
+}
