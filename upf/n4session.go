@@ -85,7 +85,11 @@ func (s *Server) install(sess *session, c *compiled) ([]dataplane.Usage, *pfcp.E
 		return nil, &pfcp.Error{Cause: ie.CauseSystemFailure, Text: fmt.Sprintf("session %#x: install: %v", sess.seid, err)}
 	}
 	s.takeEvents()
-	s.rep.tunnels.replace(sess.seid, sess.rules, c.set)
+	old := sess.rules
+	if s.sessions[sess.seid] != sess { // it is being established
+		old = ruleSet{}
+	}
+	s.rep.tunnels.replace(sess.seid, old, c.set)
 	s.registry.replace(sess.seid, sess.holds, c.holds)
 	sess.rules, sess.holds, sess.chosen = c.set, c.holds, c.chosen
 	return last, nil
@@ -146,17 +150,26 @@ func (s *Server) sessionDeletion(m *message.SessionDeletionRequest) message.Mess
 		return s.reject(m.MessageType(), 0, noSession(m.SEID()))
 	}
 	ies := []*ie.IE{ie.NewCause(ie.CauseRequestAccepted)}
-	last := s.remove(sess)
+	last := s.takeAway(sess)
 	ies = append(ies, s.usageDeleted(sess, last, maxMessage-sessionHeader-size(ies))...)
 	s.log.Info("session deleted", "seid", seidText(sess.seid), "cpSEID", seidText(sess.cp.SEID))
 	return message.NewSessionDeletionResponse(0, 0, sess.cp.SEID, 0, 0, ies...)
 }
 
-// remove deletes a session here and in the plane, and returns the last readings of its
-// URRs. If the plane fails to, the
+// remove deletes a session. Its usage is not reported: who is told of that deletes it
+// otherwise.
+func (s *Server) remove(sess *session) {
+	s.takeAway(sess)
+	if su := sess.usage; su != nil {
+		su.out.next = parcel{}
+	}
+}
+
+// takeAway deletes a session here and in the plane, and returns the last readings of
+// its URRs. If the plane fails to, the
 // session is gone for the CP function all the same; what it held stays taken, so
 // that nobody else gets its packets.
-func (s *Server) remove(sess *session) []dataplane.Usage {
+func (s *Server) takeAway(sess *session) []dataplane.Usage {
 	last, err := s.plane.Remove(sess.seid)
 	s.takeEvents()
 	delete(s.sessions, sess.seid)

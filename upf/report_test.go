@@ -179,7 +179,7 @@ func TestUnanswered(t *testing.T) {
 		}
 		b.traffic(seid, 1, 100+i, 0)
 		total += 100 + i
-		b.step()
+		b.run(time.Millisecond)
 	}
 	if n := len(b.s.sessions[seid].usage.out.next.usage); n > maxUsage {
 		t.Errorf("%d reports are kept, want up to %d", n, maxUsage)
@@ -348,13 +348,20 @@ func TestDropBuffered(t *testing.T) {
 	}
 }
 
-// everyKind has the UPF send every kind of message that bears a report.
-func everyKind(t *testing.T) (wires [][]byte) {
+// everyKind has the UPF send every kind of message that bears a report; full, with the
+// IEs that free5GC's codec knows and cannot read: Usage Information, which comes of a
+// Monitoring Time, and Query URR Reference.
+func everyKind(t *testing.T, full bool) (wires [][]byte) {
 	b := newReportBench(t, "")
 	u := thresholdURR(1, 100)
 	u.Method, u.Information = pfcp.MethodVolume|pfcp.MethodDuration, p(pfcp.InfoMNOP|pfcp.InfoMBQE)
 	u.Triggers = p(pfcp.TriggerVOLTH | pfcp.TriggerSTART | pfcp.TriggerVOLQU | pfcp.TriggerQUVTI)
-	u.Limits.VolumeQuota, u.QuotaValidity, u.Monitoring = octets(1000), 20, b.now.Add(10*time.Second)
+	u.Limits.VolumeQuota, u.QuotaValidity = octets(1000), 20
+	query := []*ie.IE{ie.NewQueryURR(ie.NewURRID(1)), ie.NewRemoveURR(ie.NewURRID(2))}
+	if full {
+		u.Monitoring = b.now.Add(10 * time.Second)
+		query = append(query, ie.NewQueryURRReference(5))
+	}
 	seid := b.session(1, u, volumeURR(2, 0))
 	b.modify(seid, ie.New(ie.UserPlaneInactivityTimer, []byte{0, 0, 0, 30}))
 	for range 15 {
@@ -375,7 +382,7 @@ func everyKind(t *testing.T) (wires [][]byte) {
 		}
 		wires = append(wires, wire)
 	}
-	answer(message.NewSessionModificationRequest(0, 0, seid, 0, 0, ie.NewQueryURR(ie.NewURRID(1)), ie.NewQueryURRReference(5), ie.NewRemoveURR(ie.NewURRID(2))))
+	answer(message.NewSessionModificationRequest(0, 0, seid, 0, 0, query...))
 	answer(message.NewSessionDeletionRequest(0, 0, seid, 0, 0))
 	return wires
 }
@@ -388,7 +395,7 @@ func TestReportsDecode(t *testing.T) {
 	}
 	file := t.TempDir() + "/reports.pcap"
 	var dump strings.Builder
-	for _, w := range everyKind(t) {
+	for _, w := range everyKind(t, true) {
 		writeHexDump(&dump, w)
 	}
 	convert := exec.Command("text2pcap", "-q", "-u", "8805,8805", "-", file)
@@ -424,7 +431,7 @@ func TestReportsDecode(t *testing.T) {
 // TestReportsDecodeFree5GC has free5GC's codec read every kind of report.
 func TestReportsDecodeFree5GC(t *testing.T) {
 	var usage, data, errs, modified, deleted int
-	for _, w := range everyKind(t) {
+	for _, w := range everyKind(t, false) {
 		var m free5gc.Message
 		if err := m.Unmarshal(w); err != nil {
 			t.Fatalf("%x: %v", w, err)

@@ -281,6 +281,8 @@ func (s *Server) report(m *meter, u *pfcp.URR, reading *tally, why pfcp.UsageTri
 	return append(to, s.usageReport(u, &t, why, info, start, s.rep.tick))
 }
 
+// usageReport is one report. That the usage is before QoS enforcement, which the rule has
+// asked for, is not said again (TS 29.244 §8.2.73): free5GC's SMF cannot read the IE.
 func (s *Server) usageReport(u *pfcp.URR, t *tally, why pfcp.UsageTrigger, info pfcp.UsageInformation, start, end stamp) pfcp.UsageReport {
 	r := pfcp.UsageReport{
 		URR: u.ID, Trigger: why, Usage: info, Start: s.rep.wall(start), End: s.rep.wall(end), First: t.First, Last: t.Last,
@@ -293,9 +295,6 @@ func (s *Server) usageReport(u *pfcp.URR, t *tally, why pfcp.UsageTrigger, info 
 	}
 	if u.Method&pfcp.MethodDuration != 0 {
 		r.Duration = &t.duration
-	}
-	if u.Informed(pfcp.InfoMBQE) {
-		r.Usage |= pfcp.UsageBeforeQoS
 	}
 	return r
 }
