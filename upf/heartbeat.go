@@ -83,9 +83,9 @@ func (s *Server) heard(a netip.Addr) {
 	}
 }
 
-// unanswered notes that a peer has answered a request not once, however often it
+// silent notes that a peer has answered a request not once, however often it
 // was sent.
-func (s *Server) unanswered(n *node, why error) {
+func (s *Server) silent(n *node, why error) {
 	if s.nodes[n.id] == n && !n.health.down {
 		n.health = health{true, time.Now(), n.health.failures + 1}
 		s.log.Warn("peer does not answer", "node", n.id, "err", why)
@@ -126,7 +126,7 @@ func (s *Server) request(ctx context.Context, n *node, m message.Message) (messa
 	case err == nil:
 		s.heard(n.addr)
 	case errors.Is(err, pfcp.ErrTimeout):
-		s.unanswered(n, err)
+		s.silent(n, err)
 	case ctx.Err() == nil:
 		s.log.Warn("request", "message", m.MessageTypeName(), "node", n.id, "err", err)
 	}

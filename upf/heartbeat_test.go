@@ -74,7 +74,7 @@ func TestPeerUpByRequest(t *testing.T) {
 	b := newBench(t)
 	b.associate()
 	b.s.mu.Lock()
-	b.s.unanswered(b.s.nodes[cpNode], pfcp.ErrTimeout)
+	b.s.silent(b.s.nodes[cpNode], pfcp.ErrTimeout)
 	b.s.mu.Unlock()
 	if !b.s.Nodes()[0].Down {
 		t.Fatal("not down")

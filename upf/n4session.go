@@ -9,6 +9,7 @@ import (
 	"github.com/wmnsk/go-pfcp/ie"
 	"github.com/wmnsk/go-pfcp/message"
 
+	"github.com/braid-upf/braid/dataplane"
 	"github.com/braid-upf/braid/pfcp"
 )
 
@@ -17,11 +18,13 @@ func (s *Server) sessionEstablishment(m *message.SessionEstablishmentRequest) me
 	if err != nil {
 		return s.reject(m.MessageType(), sess.cp.SEID, err)
 	}
-	if err := s.install(sess, c); err != nil {
+	if _, err := s.install(sess, c); err != nil {
 		return s.reject(m.MessageType(), sess.cp.SEID, err)
 	}
 	s.sessions[sess.seid] = sess
 	s.byCP[sess.cpSession()] = sess
+	s.usageInstalled(sess)
+	s.inactivityTimer(sess, m.UserPlaneInactivityTimer)
 	s.log.Info("session established", "seid", seidText(sess.seid), "cpSEID", seidText(sess.cp.SEID), "node", sess.node,
 		"pdrs", len(sess.rules.pdrs), "mars", len(sess.rules.mars), "ue", c.rules.UEAddrs)
 
@@ -37,7 +40,7 @@ func (s *Server) sessionEstablishment(m *message.SessionEstablishmentRequest) me
 // newSession builds and compiles what a request asks for. The session that it
 // returns along with an error holds the CP F-SEID as far as it is known.
 func (s *Server) newSession(m *message.SessionEstablishmentRequest) (*session, *compiled, *pfcp.Error) {
-	sess := &session{rules: newRuleSet()}
+	sess := &session{rules: ruleSet{}}
 	var err *pfcp.Error
 	if m.CPFSEID != nil {
 		if sess.cp, err = pfcp.ParseFSEID(m.CPFSEID); err != nil {
@@ -79,15 +82,33 @@ func (s *Server) newSEID() uint64 {
 }
 
 // install gives c to the plane and, if that has taken it, to sess and the
-// registry. On an error all is as before.
-func (s *Server) install(sess *session, c *compiled) *pfcp.Error {
-	if _, err := s.plane.Install(c.rules); err != nil {
-		return &pfcp.Error{Cause: ie.CauseSystemFailure, Text: fmt.Sprintf("session %#x: install: %v", sess.seid, err)}
+// registry. On an error all is as before. It returns the last readings of the URRs that
+// c has no more. What workers have told until then is told of the rules of before.
+func (s *Server) install(sess *session, c *compiled) ([]dataplane.Usage, *pfcp.Error) {
+	last, err := s.plane.Install(c.rules)
+	if err != nil {
+		return nil, &pfcp.Error{Cause: ie.CauseSystemFailure, Text: fmt.Sprintf("session %#x: install: %v", sess.seid, err)}
 	}
+	s.takeEvents()
+	old := sess.rules
+	if s.sessions[sess.seid] != sess { // it is being established
+		old = ruleSet{}
+	}
+	s.rep.tunnels.replace(sess.seid, old, c.set)
 	s.registry.replace(sess.seid, sess.holds, c.holds)
 	sess.rules, sess.holds, sess.chosen = c.set, c.holds, c.chosen
 	sess.peers = s.paths.replace(sess.node, sess.peers, c.rules, time.Now())
-	return nil
+	return last, nil
+}
+
+// reinstall compiles set for the session and installs it in the place of its rules. On an
+// error those are in force.
+func (s *Server) reinstall(sess *session, set ruleSet) *pfcp.Error {
+	c, err := s.compile(sess.seid, set, sess.chosen)
+	if err == nil {
+		_, err = s.install(sess, c)
+	}
+	return err
 }
 
 func (s *Server) sessionModification(m *message.SessionModificationRequest) message.Message {
@@ -110,9 +131,10 @@ func (s *Server) sessionModification(m *message.SessionModificationRequest) mess
 		return s.reject(m.MessageType(), sess.cp.SEID, err)
 	}
 	c, err := s.compile(sess.seid, set, sess.chosen)
+	var last []dataplane.Usage
 	if err == nil {
 		c.rules.EndMarkers = endMarkers(&before, &c.set, moved)
-		err = s.install(sess, c)
+		last, err = s.install(sess, c)
 	}
 	if err != nil {
 		return s.reject(m.MessageType(), sess.cp.SEID, err)
@@ -133,6 +155,8 @@ func (s *Server) sessionModification(m *message.SessionModificationRequest) mess
 		}
 		ies = append(ies, t.ie(typ))
 	}
+	ies = append(ies, s.usageModified(sess, before, m, last, maxMessage-sessionHeader-size(ies))...)
+	s.inactivityTimer(sess, m.UserPlaneInactivityTimer)
 	return message.NewSessionModificationResponse(0, 0, sess.cp.SEID, 0, 0, ies...)
 }
 
@@ -141,23 +165,43 @@ func (s *Server) sessionDeletion(m *message.SessionDeletionRequest) message.Mess
 	if sess == nil {
 		return s.reject(m.MessageType(), 0, noSession(m.SEID()))
 	}
-	s.remove(sess)
+	ies := []*ie.IE{ie.NewCause(ie.CauseRequestAccepted)}
+	last := s.takeAway(sess)
+	ies = append(ies, s.usageDeleted(sess, last, maxMessage-sessionHeader-size(ies))...)
 	s.log.Info("session deleted", "seid", seidText(sess.seid), "cpSEID", seidText(sess.cp.SEID))
-	return message.NewSessionDeletionResponse(0, 0, sess.cp.SEID, 0, 0, ie.NewCause(ie.CauseRequestAccepted))
+	return message.NewSessionDeletionResponse(0, 0, sess.cp.SEID, 0, 0, ies...)
 }
 
-// remove deletes a session here and in the plane. If the plane fails to, the
+// remove deletes a session. Its usage is not reported: who is told of that deletes it
+// otherwise.
+func (s *Server) remove(sess *session) {
+	s.takeAway(sess)
+	if su := sess.usage; su != nil {
+		su.out.next = parcel{}
+	}
+}
+
+// takeAway deletes a session here and in the plane, and returns the last readings of
+// its URRs. If the plane fails to, the
 // session is gone for the CP function all the same; what it held stays taken, so
 // that nobody else gets its packets.
-func (s *Server) remove(sess *session) {
+func (s *Server) takeAway(sess *session) []dataplane.Usage {
+	last, err := s.plane.Remove(sess.seid)
+	s.takeEvents()
 	delete(s.sessions, sess.seid)
 	delete(s.byCP, sess.cpSession())
 	sess.peers = s.paths.replace(sess.node, sess.peers, nil, time.Now())
-	if _, err := s.plane.Remove(sess.seid); err != nil {
+	s.rep.tunnels.replace(sess.seid, sess.rules, ruleSet{})
+	if su := sess.usage; su != nil {
+		su.gone = true
+		s.schedule(su)
+	}
+	if err != nil {
 		s.log.Error("session not removed from the plane", "seid", seidText(sess.seid), "err", err)
-		return
+		return nil
 	}
 	s.registry.replace(sess.seid, sess.holds, identity{})
+	return last
 }
 
 func noSession(seid uint64) *pfcp.Error {

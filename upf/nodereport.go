@@ -64,8 +64,8 @@ func (s *Server) reportPaths(as []netip.Addr, up bool) {
 	}
 }
 
-// sendReports starts the goroutines that send node reports.
-func (s *Server) sendReports() {
+// sendNodeReports starts the goroutines that send node reports.
+func (s *Server) sendNodeReports() {
 	for _, reports := range s.reports {
 		s.running.Go(func() {
 			for {
@@ -73,14 +73,14 @@ func (s *Server) sendReports() {
 				case <-s.ctx.Done():
 					return
 				case r := <-reports:
-					s.sendReport(r)
+					s.sendNodeReport(r)
 				}
 			}
 		})
 	}
 }
 
-func (s *Server) sendReport(r nodeReport) {
+func (s *Server) sendNodeReport(r nodeReport) {
 	resp, err := s.request(s.ctx, r.to, r.message(s))
 	if err != nil {
 		return // said and noted by request

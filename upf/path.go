@@ -211,12 +211,8 @@ func (s *Server) stepPaths(now time.Time) {
 	}
 }
 
-// echoAnswered takes an EchoAnswered event.
-func (s *Server) echoAnswered(e dataplane.Event) { s.echoAnsweredAt(e.From.Addr(), time.Now()) }
-
-func (s *Server) echoAnsweredAt(a netip.Addr, now time.Time) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+// echoAnswered takes an Echo Response of a.
+func (s *Server) echoAnswered(a netip.Addr, now time.Time) {
 	if s.paths.answer(a, now) {
 		s.log.Info("user plane path is there again", "peer", a)
 		s.reportPaths([]netip.Addr{a}, true)

@@ -175,8 +175,10 @@ func TestPathReports(t *testing.T) {
 	b.established(1, maSession()) // over 10.100.1.2 and 10.100.2.2
 	other.establish("b.smf.example", pfcp.FSEID{SEID: 1, IPv4: addr("10.0.0.2")}, plainSession(0x10, "10.60.0.10"))
 	start := time.Now().Add(time.Second)
-	echo := func(a string) dataplane.Event {
-		return dataplane.Event{Kind: dataplane.EchoAnswered, From: netip.AddrPortFrom(addr(a), gtpuPort)}
+	echo := func(a string) {
+		b.s.mu.Lock()
+		defer b.s.mu.Unlock()
+		b.s.event(&dataplane.Event{Kind: dataplane.EchoAnswered, From: netip.AddrPortFrom(addr(a), gtpuPort)})
 	}
 
 	b.s.stepPaths(start)
@@ -184,8 +186,8 @@ func TestPathReports(t *testing.T) {
 	if want := []netip.Addr{addr("10.100.1.2"), addr("10.100.2.2")}; !slices.Equal(plane.asked, want) {
 		t.Fatalf("asked %v, want %v", plane.asked, want)
 	}
-	b.s.echoAnswered(echo("10.100.1.2"))
-	b.s.echoAnswered(echo("10.100.9.9")) // never asked
+	echo("10.100.1.2")
+	echo("10.100.9.9") // never asked
 	for _, at := range []time.Duration{0, 3, 6, 9} {
 		b.s.stepPaths(start.Add(2*time.Minute + at*time.Second))
 	}
@@ -213,7 +215,7 @@ func TestPathReports(t *testing.T) {
 	report(b, "failure")
 	report(other, "failure")
 	b.s.stepPaths(start.Add(4 * time.Minute))
-	b.s.echoAnswered(echo("10.100.1.2"))
+	echo("10.100.1.2")
 	report(b, "recovery")
 	report(other, "recovery")
 	text := tshark(t, datagrams, "-V")

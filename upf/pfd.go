@@ -99,18 +99,8 @@ func (s *Server) recompileApps(apps map[string]bool) {
 		if !sess.rules.names(apps) {
 			continue
 		}
-		if err := s.recompile(sess); err != nil {
+		if err := s.reinstall(sess, sess.rules); err != nil {
 			s.log.Error("session keeps the PFDs of before", "seid", seidText(sess.seid), "err", err)
 		}
 	}
-}
-
-// recompile compiles and installs a session's rules again, as they are now. On an
-// error the compiled rules of before are in force.
-func (s *Server) recompile(sess *session) *pfcp.Error {
-	c, err := s.compile(sess.seid, sess.rules, sess.chosen)
-	if err != nil {
-		return err
-	}
-	return s.install(sess, c)
 }

@@ -96,7 +96,7 @@ func TestRecompile(t *testing.T) {
 	other, _ := b.established(2, plainSession(0x11, "10.60.0.11"))
 	first, second := b.plane.of(seid), b.plane.of(other)
 	b.s.mu.Lock()
-	err := b.s.recompile(b.s.sessions[seid])
+	err := b.s.reinstall(b.s.sessions[seid], b.s.sessions[seid].rules)
 	b.s.mu.Unlock()
 	if err != nil {
 		t.Fatal(err)
@@ -104,7 +104,7 @@ func TestRecompile(t *testing.T) {
 	if b.plane.of(seid) == first || b.plane.of(other) != second {
 		t.Error("not the session alone was installed again")
 	}
-	r := newRuleSet()
+	r := ruleSet{}
 	r.pdrs.put(1, &pfcp.PDR{ID: 1, PDI: &pfcp.PDI{}})
 	r.pdrs.put(2, &pfcp.PDR{ID: 2, PDI: &pfcp.PDI{ApplicationID: "web"}})
 	for _, tc := range []struct {

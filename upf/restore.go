@@ -90,11 +90,12 @@ func (s *Server) restoreSession(saved savedSession) *pfcp.Error {
 		return err
 	}
 	c.chosen = sess.chosen
-	if err := s.install(sess, c); err != nil {
+	if _, err := s.install(sess, c); err != nil {
 		return err
 	}
 	s.sessions[sess.seid] = sess
 	s.byCP[sess.cpSession()] = sess
+	s.usageInstalled(sess)
 	return nil
 }
 
@@ -162,7 +163,7 @@ func readSetupAt(r *stateReader) (*node, *pfcp.Retention, *pfcp.Error) {
 }
 
 func readSession(r *stateReader) savedSession {
-	sess := &session{rules: newRuleSet(), seid: r.u64(), reportTo: r.addr(), chosen: r.chosen()}
+	sess := &session{rules: ruleSet{}, seid: r.u64(), reportTo: r.addr(), chosen: r.chosen()}
 	set, isIn, err := pfcp.ParseSessionSet(r.rest)
 	r.check(err)
 	if isIn {

@@ -57,6 +57,7 @@ type Server struct {
 	byCP     map[cpSession]*session
 	registry *registry
 	paths    paths
+	rep      *reporter
 	applications
 }
 
@@ -80,11 +81,16 @@ func listen(cfg *Config, plane Plane, log *slog.Logger, addr netip.AddrPort, pee
 	if err != nil {
 		return nil, err
 	}
+	s.rep.send = func(peer netip.AddrPort, m message.Message, done func(message.Message, error)) error {
+		_, err := s.endpoint.Start(peer, m, done)
+		return err
+	}
 	if cfg.Braid.State != "" {
 		s.restore(cfg.Braid.State)
 	}
-	s.sendReports()
+	s.sendNodeReports()
 	s.supervisePaths()
+	s.running.Go(func() { s.reportLoop(s.ctx.Done()) })
 	return s, nil
 }
 
@@ -93,6 +99,7 @@ func newServer(cfg *Config, plane Plane, log *slog.Logger) *Server {
 		cfg: cfg, plane: plane, log: log, started: time.Now(),
 		nodes: map[string]*node{}, sessions: map[uint64]*session{}, byCP: map[cpSession]*session{}, registry: newRegistry(newPools(cfg.DNNs)),
 		paths: newPaths(cfg.Braid.Echo), applications: applications{map[string][]pfcp.FlowDescription{}},
+		rep: newReporter(cfg),
 	}
 	for i := range s.reports {
 		s.reports[i] = make(chan nodeReport, maxWaitingReports)
@@ -155,6 +162,7 @@ func (s *Server) handle(peer netip.AddrPort, req message.Message) message.Messag
 	if err != nil {
 		return s.reject(req.MessageType(), cp, err)
 	}
+	s.rep.refresh()
 	switch m := req.(type) {
 	case *message.HeartbeatRequest:
 		return s.heartbeat(peer, m)

@@ -1,7 +1,6 @@
 package upf
 
 import (
-	"maps"
 	"net/netip"
 	"slices"
 
@@ -23,6 +22,7 @@ type session struct {
 	set      *pfcp.SessionSet // nil = none
 	reportTo netip.Addr       // where its reports go; invalid = to the CP F-SEID's address
 	peers    []netip.Addr     // far ends of its outer headers, as they are counted in paths
+	usage    *sessionUsage    // nil if the session has had nothing to measure nor to report yet
 }
 
 // cpSession is how the CP function names the session.
@@ -43,17 +43,13 @@ type ruleSet struct {
 	mars      byID[uint16, pfcp.MAR]
 	bars      byID[uint8, pfcp.BAR]
 	endpoints byID[uint8, pfcp.TrafficEndpoint]
-	urrs      map[uint32]bool
-}
-
-func newRuleSet() ruleSet {
-	return ruleSet{urrs: map[uint32]bool{}}
+	urrs      byID[uint32, pfcp.URR]
 }
 
 func (r ruleSet) clone() ruleSet {
 	return ruleSet{
 		pdrs: r.pdrs.clone(), fars: r.fars.clone(), qers: r.qers.clone(), mars: r.mars.clone(),
-		bars: r.bars.clone(), endpoints: r.endpoints.clone(), urrs: maps.Clone(r.urrs),
+		bars: r.bars.clone(), endpoints: r.endpoints.clone(), urrs: r.urrs.clone(),
 	}
 }
 
@@ -201,14 +197,21 @@ func (r *ruleSet) createQER(i *ie.IE) *pfcp.Error {
 }
 
 func (r *ruleSet) createURR(i *ie.IE) *pfcp.Error {
-	id, err := pfcp.ParseCreateURR(i)
+	u, err := pfcp.ParseURR(i)
 	if err != nil {
 		return err
 	}
-	if r.urrs[id] {
-		return ruleError(pfcp.RuleURR, id, ie.URRID, twice)
+	switch {
+	case r.urrs.get(u.ID) != nil:
+		return ruleError(pfcp.RuleURR, u.ID, ie.URRID, twice)
+	case u.Method == 0:
+		return absent(ie.CauseMandatoryIEMissing, pfcp.RuleURR, u.ID, ie.MeasurementMethod, "no Measurement Method")
+	case u.Triggers == nil:
+		return absent(ie.CauseMandatoryIEMissing, pfcp.RuleURR, u.ID, ie.ReportingTriggers, "no Reporting Triggers")
+	case u.Unsupported != 0:
+		return ruleError(pfcp.RuleURR, u.ID, u.Unsupported, "is not supported")
 	}
-	r.urrs[id] = true
+	r.urrs.put(u.ID, u)
 	return nil
 }
 
@@ -311,13 +314,22 @@ func (r *ruleSet) updateQER(i *ie.IE) *pfcp.Error {
 	return nil
 }
 
-// updateURR checks that the URR is there: what a URR says is not kept yet.
 func (r *ruleSet) updateURR(i *ie.IE) *pfcp.Error {
-	id, err := pfcp.ParseRuleID(i, pfcp.RuleURR)
-	if err == nil && !r.urrs[id] {
-		err = ruleError(pfcp.RuleURR, id, ie.URRID, unknown)
+	up, err := pfcp.ParseURR(i)
+	if err != nil {
+		return err
 	}
-	return err
+	old := r.urrs.get(up.ID)
+	switch {
+	case old == nil:
+		return ruleError(pfcp.RuleURR, up.ID, ie.URRID, unknown)
+	case up.Unsupported != 0:
+		return ruleError(pfcp.RuleURR, up.ID, up.Unsupported, "is not supported")
+	}
+	u := *old
+	u.Apply(up)
+	r.urrs.put(up.ID, &u)
+	return nil
 }
 
 func (r *ruleSet) updateMAR(i *ie.IE) *pfcp.Error {
@@ -378,12 +390,25 @@ func (r *ruleSet) removeQER(id uint32) {
 }
 
 func (r *ruleSet) removeURR(id uint32) {
-	delete(r.urrs, id)
+	r.urrs.delete(id)
 	for k, e := range r.pdrs {
 		if slices.Contains(e.rule.URRIDs, id) {
 			q := *e.rule
 			q.URRIDs = without(q.URRIDs, id)
 			r.pdrs[k].rule = &q
+		}
+	}
+	for k, e := range r.mars {
+		n := *e.rule
+		for i, a := range e.rule.Access {
+			if a != nil && slices.Contains(a.URRIDs, id) {
+				b := *a
+				b.URRIDs = without(a.URRIDs, id)
+				n.Access[i] = &b
+			}
+		}
+		if n.Access != e.rule.Access {
+			r.mars[k].rule = &n
 		}
 	}
 }

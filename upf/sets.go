@@ -99,25 +99,34 @@ func (s *Server) successor(sess *session, m *message.SessionModificationRequest)
 	return next, nil
 }
 
-// reportPeer is where the reports of sess go: to the address that a Session Set
-// Modification has named, else to that of the CP F-SEID; if its node is down, to an
-// alternative address of that, a preferred one first, or to another SMF of the set.
-func (s *Server) reportPeer(sess *session) netip.AddrPort {
-	a := sess.cp.IPv4
-	if !a.IsValid() || !s.fseid.IPv4.IsValid() && sess.cp.IPv6.IsValid() {
+// reportAddr is where the reports of sess go: to the address that a Session Set
+// Modification has named, else to that of the CP F-SEID, of the family that N4 has
+// (TS 29.244 §5.22.2: a session can be taken over by another CP function of an SMF
+// set), else to its node. If the node is down they go to an alternative address of it,
+// a preferred one first, or to another SMF of the set. ok is false if there is nobody.
+func (s *Server) reportAddr(sess *session) (a netip.Addr, ok bool) {
+	a = sess.cp.IPv4
+	if s.fseid.IPv6.IsValid() {
 		a = sess.cp.IPv6
 	}
-	if sess.reportTo.IsValid() {
+	n := s.nodes[sess.node]
+	switch {
+	case sess.reportTo.IsValid():
 		a = sess.reportTo
+	case a.IsValid() && !a.IsUnspecified() && !a.IsMulticast():
+	case n == nil:
+		return netip.Addr{}, false
+	default:
+		a = n.addr
 	}
-	if n := s.nodes[sess.node]; n != nil && n.health.down && (a == n.addr || n.id == a.String()) {
+	if n != nil && n.health.down && (a == n.addr || n.id == a.String()) {
 		if other := n.alternative(a); other.IsValid() {
 			a = other
 		} else if heir := s.heir(n); heir != nil && !heir.health.down {
 			a = heir.addr
 		}
 	}
-	return netip.AddrPortFrom(a, s.peerPort)
+	return a, true
 }
 
 // alternative is another address of n than a, a preferred one first; invalid if n

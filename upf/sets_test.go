@@ -45,9 +45,9 @@ func TestTakeover(t *testing.T) {
 		t.Errorf("node %q, CP F-SEID %+v", sess.node, sess.cp)
 	}
 	a.s.mu.Lock()
-	to := a.s.reportPeer(sess)
+	to := reportsTo(a.s, sess)
 	a.s.mu.Unlock()
-	if to.Addr() != addr("127.0.0.2") {
+	if to != addr("127.0.0.2") {
 		t.Errorf("reports go to %v", to)
 	}
 	if got := a.cause(message.NewAssociationReleaseRequest(0, pfcp.NodeIDIE(smfA))); got != ie.CauseRequestAccepted {
@@ -227,7 +227,7 @@ func TestSessionSetModification(t *testing.T) {
 	for i, want := range []string{"10.9.0.1", "10.9.0.1", "fd00::9", "10.0.0.1"} {
 		sess := b.session(seids[i])
 		b.s.mu.Lock()
-		got := b.s.reportPeer(sess).Addr()
+		got := reportsTo(b.s, sess)
 		b.s.mu.Unlock()
 		if got != addr(want) {
 			t.Errorf("session %d: reports go to %v, want %s", i, got, want)
@@ -242,7 +242,7 @@ func TestReportPeerOfDownNode(t *testing.T) {
 	a.s.mu.Lock()
 	defer a.s.mu.Unlock()
 	n := a.s.nodes[smfA]
-	peer := func() netip.Addr { return a.s.reportPeer(sess).Addr() }
+	peer := func() netip.Addr { return reportsTo(a.s, sess) }
 	if got := peer(); got != addr("127.0.0.1") {
 		t.Errorf("up: %v", got)
 	}
@@ -277,4 +277,10 @@ func TestRestoration(t *testing.T) {
 			t.Errorf("PDR %d has TEID %#x, want %#x", d.ID, d.TEID, f.TEID)
 		}
 	}
+}
+
+// reportsTo is where the reports of sess go; s.mu is held.
+func reportsTo(s *Server, sess *session) netip.Addr {
+	a, _ := s.reportAddr(sess)
+	return a
 }

@@ -31,8 +31,8 @@ func (r ruleSet) creates() []*ie.IE {
 	for _, e := range r.endpoints {
 		ies = append(ies, e.rule.IE(ie.CreateTrafficEndpoint))
 	}
-	for id := range r.urrs {
-		ies = append(ies, ie.NewCreateURR(ie.NewURRID(id), ie.New(ie.MeasurementMethod, []byte{2}), ie.New(ie.ReportingTriggers, []byte{0, 0, 0})))
+	for _, e := range r.urrs {
+		ies = append(ies, e.rule.IE(ie.CreateURR))
 	}
 	return ies
 }

@@ -165,6 +165,7 @@ func serve(ctx context.Context, cfg *upf.Config, log *slog.Logger) (err error) {
 			return fmt.Errorf("data plane: %w", err)
 		case e := <-plane.Events():
 			logEvent(log, e)
+			server.HandleEvent(e)
 		case <-usr1:
 			logCounters(log, server, plane)
 		}
