@@ -207,15 +207,18 @@ func (c *compiler) filters(p *pfcp.PDR, out *dataplane.PDR) *pfcp.Error {
 	return nil
 }
 
-func (c *compiler) filterByID(id uint32) (pfcp.SDFFilter, bool) {
-	for _, k := range slices.Sorted(maps.Keys(c.set.pdrs)) {
-		for _, f := range c.set.pdrs[k].PDI.Filters {
-			if f.HasID && f.ID == id && f.HasDescription {
-				return f, true
-			}
+func (c *compiler) filterByID(id uint32) (twin pfcp.SDFFilter, found bool) {
+	lowest := 0 // the twin's PDR
+	for k, p := range c.set.pdrs {
+		if found && int(k) > lowest {
+			continue
+		}
+		at := slices.IndexFunc(p.PDI.Filters, func(f pfcp.SDFFilter) bool { return f.HasID && f.ID == id && f.HasDescription })
+		if at >= 0 {
+			twin, found, lowest = p.PDI.Filters[at], true, int(k)
 		}
 	}
-	return pfcp.SDFFilter{}, false
+	return twin, found
 }
 
 func ports(rs []pfcp.PortRange) []dataplane.PortRange {

@@ -58,6 +58,9 @@ func (s *Server) newSession(m *message.SessionEstablishmentRequest) (*session, *
 	if err := sess.rules.establish(m); err != nil {
 		return sess, nil, err
 	}
+	if err := sess.rules.bounded(s.applications); err != nil {
+		return sess, nil, err
+	}
 	// A CP F-SEID names one session of its CP function: if we have it, the CP
 	// function has given that session up, for want of our answer.
 	if old := s.byCP[sess.cpSession()]; old != nil {
@@ -106,6 +109,9 @@ func (s *Server) sessionModification(m *message.SessionModificationRequest) mess
 	before := sess.rules
 	set := before.clone()
 	if err := set.modify(m); err != nil {
+		return s.reject(m.MessageType(), sess.cp.SEID, err)
+	}
+	if err := set.bounded(s.applications); err != nil {
 		return s.reject(m.MessageType(), sess.cp.SEID, err)
 	}
 	c, err := compile(s.registry, s.n3, sess.seid, set, sess.chosen)

@@ -12,7 +12,7 @@ import (
 
 // maxAppFlows is how many flow descriptions one application may have: each stands in
 // the filters of every session that names it.
-const maxAppFlows = 1 << 10
+const maxAppFlows = 256
 
 // maxApps is how many applications there can be.
 const maxApps = 1 << 14
@@ -108,6 +108,9 @@ func (s *Server) recompileApps(apps map[string]bool) {
 // recompile compiles and installs a session's rules again, as they are now. On an
 // error the compiled rules of before are in force.
 func (s *Server) recompile(sess *session) *pfcp.Error {
+	if err := sess.rules.bounded(s.applications); err != nil {
+		return err
+	}
 	c, err := compile(s.registry, s.n3, sess.seid, sess.rules, sess.chosen)
 	if err != nil {
 		return err
