@@ -3,8 +3,11 @@ package upf
 import (
 	"encoding/binary"
 	"log/slog"
+	"maps"
 	"net/netip"
 	"path/filepath"
+	"runtime"
+	"slices"
 	"testing"
 	"time"
 
@@ -15,11 +18,19 @@ import (
 	"github.com/braid-upf/braid/pfcp"
 )
 
-// FuzzDatagrams gives any octets to the whole N4 side: datagrams, each behind its
-// length in two octets. In a message's SEID field, 1 stands for the first session
-// that there is, so that modifications find one. Whatever comes, nothing panics,
-// what is in the plane is what the server has, and no two sessions share an
-// identifier.
+// fuzzTime is how long a datagram may take with the fuzzer's own work on top.
+const fuzzTime = 20 * worstDatagram
+
+// secondPeer, in the length before a datagram, has it come from the second CP
+// function.
+const secondPeer = 1 << 15
+
+// FuzzDatagrams gives any octets to the whole N4 side: datagrams of two CP functions,
+// each behind its length in two octets. In a message's SEID field, 1 stands for the
+// first session that there is, so that modifications find one. Whatever comes,
+// nothing panics nor takes long, what is in the plane is what the server has, no two
+// sessions share an identifier, and nothing is left when the associations end. Of a
+// peer outside the allow-list nothing is taken at all.
 func FuzzDatagrams(f *testing.F) {
 	files, err := filepath.Glob("testdata/n4/*.hex")
 	if err != nil {
@@ -37,27 +48,45 @@ func FuzzDatagrams(f *testing.F) {
 	}
 	f.Add(multiAccessSeed())
 	f.Add(everyFormSeed())
-	cfg, err := ParseConfig("test.yaml", []byte(poolConfig))
-	if err != nil {
-		f.Fatal(err)
-	}
-	peer := netip.MustParseAddrPort("10.100.4.1:8805")
+	f.Add(setSeed())
+	peers := [2]netip.AddrPort{netip.MustParseAddrPort("10.100.4.1:8805"), netip.MustParseAddrPort("10.100.4.9:8805")}
+	foe := netip.MustParseAddrPort("10.100.5.1:8805")
+	cfg := cfgOf(f, poolConfig, func(c *Config) { c.Braid.Peers = []netip.Prefix{netip.MustParsePrefix("10.100.4.0/24")} })
 	f.Fuzz(func(t *testing.T, b []byte) {
 		plane := &fakePlane{rules: map[uint64]*dataplane.Rules{}}
 		s := newServer(cfg, plane, slog.New(slog.DiscardHandler))
-		inbox := pfcp.NewInbox(pfcp.Config{Malformed: s.malformed}, s.handle)
+		inbox := pfcp.NewInbox(pfcp.Config{Allow: s.allow(), Malformed: s.malformed}, s.handle)
 		now := time.Unix(1_700_000_000, 0)
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
 		for len(b) > 2 {
-			n := min(int(binary.BigEndian.Uint16(b)), len(b)-2)
+			length := int(binary.BigEndian.Uint16(b))
+			peer := peers[length/secondPeer]
+			n := min(length%secondPeer, len(b)-2)
 			d := append([]byte(nil), b[2:2+n]...)
 			b = b[2+n:]
 			s.aimAtSession(d)
-			for _, answer := range inbox.Receive(peer, d, now) {
+			if answers := inbox.Receive(foe, append([]byte(nil), d...), now); answers != nil {
+				t.Fatalf("a peer outside of the allow-list got %x", answers)
+			}
+			start := threadTime(t)
+			answers := inbox.Receive(peer, d, now)
+			if took := threadTime(t) - start; took > fuzzTime {
+				t.Fatalf("%d octets took %v: %x", n, took, d)
+			}
+			for _, answer := range answers {
 				if _, err := message.Parse(answer); err != nil {
 					t.Fatalf("our answer %x: %v", answer, err)
 				}
 			}
 			checkConsistent(t, s, plane)
+		}
+		for _, n := range slices.Collect(maps.Values(s.nodes)) {
+			s.handle(netip.AddrPortFrom(n.addr, 8805), message.NewAssociationReleaseRequest(0, pfcp.NodeIDIE(n.id)))
+		}
+		if len(s.nodes)+len(s.sessions)+len(s.byCP)+len(plane.rules)+len(s.paths.peers) > 0 || s.registry.String() != "0 TEIDs, 0 UE prefixes" {
+			t.Fatalf("left: %d nodes, %d sessions, %d by CP F-SEID, %d in the plane, %d paths, %s",
+				len(s.nodes), len(s.sessions), len(s.byCP), len(plane.rules), len(s.paths.peers), s.registry)
 		}
 	})
 }
@@ -83,6 +112,38 @@ func everyFormSeed() []byte {
 		message.NewSessionModificationRequest(0, 0, 1, 0, 0, ie.NewRemoveBAR(ie.NewBARID(3)), (&pfcp.TrafficEndpoint{ID: 1}).IE(ie.RemoveTrafficEndpoint)),
 		message.NewSessionDeletionRequest(0, 0, 1, 0, 0),
 	)
+}
+
+// setSeed is the life of a session that two SMFs of a set control in turn.
+func setSeed() []byte {
+	set, next := pfcp.SMFSetIDIE(smfSet), pfcp.FSEID{SEID: 2, IPv4: addr("10.100.4.9")}.IE()
+	stamp := pfcp.RecoveryTimeStampIE(cpStarted)
+	change := ie.New(pfcp.TypeSessionChangeInfo, append([]byte{1, 36, 0, 5, 2, 10, 100, 4, 9}, 0, 178, 0, 5, 2, 10, 100, 4, 8))
+	var all []byte
+	for i, m := range []struct {
+		from int
+		message.Message
+	}{
+		{0, message.NewAssociationSetupRequest(0, pfcp.NodeIDIE(cpNode), stamp, set)},
+		{1, message.NewAssociationSetupRequest(0, pfcp.NodeIDIE(smfB), stamp, set, pfcp.CPAddressIE(ie.AlternativeSMFIPAddress, addr("10.100.4.8")))},
+		{0, message.NewPFDManagementRequest(0, pfds("web", web, dns))},
+		{0, establishment(1, plainSession(0x10, "10.60.0.10"))},
+		{1, message.NewSessionModificationRequest(0, 0, 1, 0, 0, pfcp.NodeIDIE(smfB), next, ie.NewFQCSID("10.0.0.1", 7))},
+		{0, message.NewGenericWithoutSEID(pfcp.MsgSessionSetModificationRequest, 0, pfcp.NodeIDIE(cpNode), change)},
+		{0, message.NewAssociationSetupRequest(0, pfcp.NodeIDIE(cpNode), stamp, set, ie.NewGroupedIE(ie.PFCPSessionRetentionInformation))},
+		{1, message.NewAssociationUpdateRequest(0, pfcp.NodeIDIE(smfB), pfcp.CPMPAS.IE())},
+		{1, message.NewAssociationReleaseRequest(0, pfcp.NodeIDIE(smfB))},
+		{0, message.NewSessionSetDeletionRequest(0, pfcp.NodeIDIE(cpNode), ie.NewFQCSID("10.0.0.1", 7))},
+	} {
+		m.SetSequenceNumber(uint32(i + 1))
+		d := make([]byte, m.MarshalLen())
+		if err := m.MarshalTo(d); err != nil {
+			panic(err)
+		}
+		all = binary.BigEndian.AppendUint16(all, uint16(len(d)+m.from*secondPeer))
+		all = append(all, d...)
+	}
+	return all
 }
 
 // multiAccessSeed is the life of a multi-access session.

@@ -21,6 +21,7 @@ import (
 	"runtime"
 	"slices"
 	"syscall"
+	"time"
 
 	"github.com/braid-upf/braid/dataplane"
 	"github.com/braid-upf/braid/dataplane/driver/sockets"
@@ -159,6 +160,7 @@ func serve(ctx context.Context, cfg *upf.Config, log *slog.Logger) (err error) {
 		select {
 		case <-ctx.Done():
 			log.Info("UPF ends")
+			drain(cfg, server, log)
 			return nil
 		case err := <-planeDone:
 			running = false
@@ -169,6 +171,21 @@ func serve(ctx context.Context, cfg *upf.Config, log *slog.Logger) (err error) {
 		case <-usr1:
 			logCounters(log, server, plane)
 		}
+	}
+}
+
+// drainTime is how long the CP functions have to end their associations with us.
+const drainTime = 2 * time.Second
+
+// drain takes the UPF out of service, unless its sessions outlive it in a file.
+func drain(cfg *upf.Config, server *upf.Server, log *slog.Logger) {
+	if cfg.Braid.State != "" {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), drainTime)
+	defer cancel()
+	if err := server.Drain(ctx); err != nil {
+		log.Info("not every CP function has released its association", "err", err)
 	}
 }
 
