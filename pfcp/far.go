@@ -49,12 +49,14 @@ func EndMarkers(i *ie.IE) (bool, *Error) {
 // ParseFAR reads a Create FAR or an Update FAR.
 func ParseFAR(i *ie.IE) (*FAR, *Error) {
 	f := &FAR{}
-	var id *uint32
+	found := false
 	err := children(i, func(c *ie.IE) *Error {
 		switch c.Type {
 		case ie.FARID:
-			v, err := u32(c)
-			return set(&id, v, err)
+			var err *Error
+			f.ID, err = u32(c)
+			found = true
+			return err
 		case ie.ApplyAction:
 			b, err := octets(c, 1)
 			if err != nil {
@@ -79,10 +81,7 @@ func ParseFAR(i *ie.IE) (*FAR, *Error) {
 		}
 		return nil
 	})
-	if id != nil {
-		f.ID = *id
-	}
-	if err == nil && id == nil {
+	if err == nil && !found {
 		err = missing("FAR", ie.FARID)
 	}
 	return f, of(err, RuleFAR, f.ID)

@@ -60,7 +60,7 @@ func (s *Server) newSession(m *message.SessionEstablishmentRequest) (*session, *
 		s.remove(old)
 	}
 	sess.seid = s.newSEID()
-	c, err := s.compile(sess.seid, sess.rules, chosen{})
+	c, err := s.compile(sess.seid, sess.rules, nil)
 	return sess, c, err
 }
 
@@ -80,7 +80,7 @@ func (s *Server) install(sess *session, c *compiled) *pfcp.Error {
 		return &pfcp.Error{Cause: ie.CauseSystemFailure, Text: fmt.Sprintf("session %#x: install: %v", sess.seid, err)}
 	}
 	s.registry.replace(sess.seid, sess.holds, c.holds)
-	sess.rules, sess.holds, sess.chosen = c.set, c.holds, c.chosen
+	sess.rules, sess.holds, sess.chosen = c.set, c.holds, c.chosen.kept()
 	return nil
 }
 

@@ -42,7 +42,7 @@ type Server struct {
 	cfg      *Config
 	plane    Plane
 	log      *slog.Logger
-	started  time.Time // our Recovery Time Stamp
+	started  time.Time  // our Recovery Time Stamp
 	fseid    pfcp.FSEID // our F-SEID without the SEID
 	peerPort uint16     // where peers take requests
 	endpoint *pfcp.Endpoint

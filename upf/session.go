@@ -17,7 +17,7 @@ type session struct {
 	node   string     // node ID of the CP function
 	rules  ruleSet
 	holds  identity
-	chosen chosen
+	chosen *chosen
 }
 
 // cpSession is how the CP function names the session.
@@ -32,12 +32,12 @@ type cpSession struct {
 // ruleSet are the rules of a session as the CP function gave them, by ID. The
 // rules are immutable: a change puts a new one in the place of the old.
 type ruleSet struct {
-	pdrs      byID[uint16, pfcp.PDR]
-	fars      byID[uint32, pfcp.FAR]
-	qers      byID[uint32, pfcp.QER]
-	mars      byID[uint16, pfcp.MAR]
-	bars      byID[uint8, pfcp.BAR]
-	endpoints byID[uint8, pfcp.TrafficEndpoint]
+	pdrs      byID[uint16, *pfcp.PDR]
+	fars      byID[uint32, *pfcp.FAR]
+	qers      byID[uint32, *pfcp.QER]
+	mars      byID[uint16, *pfcp.MAR]
+	bars      byID[uint8, *pfcp.BAR]
+	endpoints byID[uint8, *pfcp.TrafficEndpoint]
 	urrs      map[uint32]bool
 }
 
@@ -161,7 +161,7 @@ func (r *ruleSet) createPDR(i *ie.IE) *pfcp.Error {
 	case p.PDI == nil:
 		return absent(ie.CauseMandatoryIEMissing, pfcp.RulePDR, id, ie.PDI, "no PDI")
 	}
-	r.pdrs.put(p.ID, p)
+	r.pdrs.put(p)
 	return nil
 }
 
@@ -176,7 +176,7 @@ func (r *ruleSet) createFAR(i *ie.IE) *pfcp.Error {
 	case f.ApplyAction == nil:
 		return absent(ie.CauseMandatoryIEMissing, pfcp.RuleFAR, f.ID, ie.ApplyAction, "no Apply Action")
 	}
-	r.fars.put(f.ID, f)
+	r.fars.put(f)
 	return nil
 }
 
@@ -191,7 +191,7 @@ func (r *ruleSet) createQER(i *ie.IE) *pfcp.Error {
 	case q.Gate == nil:
 		return absent(ie.CauseMandatoryIEMissing, pfcp.RuleQER, q.ID, ie.GateStatus, "no Gate Status")
 	}
-	r.qers.put(q.ID, q)
+	r.qers.put(q)
 	return nil
 }
 
@@ -223,7 +223,7 @@ func (r *ruleSet) createMAR(i *ie.IE) *pfcp.Error {
 	case m.Access[0] == nil && m.Access[1] == nil:
 		return absent(ie.CauseConditionalIEMissing, pfcp.RuleMAR, id, ie.TGPPAccessForwardingActionInformation, "no access forwarding action information")
 	}
-	r.mars.put(m.ID, m)
+	r.mars.put(m)
 	return nil
 }
 
@@ -272,7 +272,7 @@ func (r *ruleSet) updatePDR(i *ie.IE) *pfcp.Error {
 	}
 	p := *old
 	p.Apply(u)
-	r.pdrs.put(u.ID, &p)
+	r.pdrs.put(&p)
 	return nil
 }
 
@@ -287,7 +287,7 @@ func (r *ruleSet) updateFAR(i *ie.IE) (*pfcp.FAR, *pfcp.Error) {
 	}
 	f := *old
 	f.Apply(u)
-	r.fars.put(u.ID, &f)
+	r.fars.put(&f)
 	return u, nil
 }
 
@@ -302,7 +302,7 @@ func (r *ruleSet) updateQER(i *ie.IE) *pfcp.Error {
 	}
 	q := *old
 	q.Apply(u)
-	r.qers.put(u.ID, &q)
+	r.qers.put(&q)
 	return nil
 }
 
@@ -326,7 +326,7 @@ func (r *ruleSet) updateMAR(i *ie.IE) *pfcp.Error {
 	}
 	m := *old
 	m.Apply(u)
-	r.mars.put(u.ID, &m)
+	r.mars.put(&m)
 	return nil
 }
 
@@ -363,22 +363,22 @@ func (r *ruleSet) remove(m *message.SessionModificationRequest) *pfcp.Error {
 
 func (r *ruleSet) removeQER(id uint32) {
 	r.qers.delete(id)
-	for k, e := range r.pdrs {
-		if slices.Contains(e.rule.QERIDs, id) {
-			q := *e.rule
+	for k, p := range r.pdrs {
+		if slices.Contains(p.QERIDs, id) {
+			q := *p
 			q.QERIDs = without(q.QERIDs, id)
-			r.pdrs[k].rule = &q
+			r.pdrs[k] = &q
 		}
 	}
 }
 
 func (r *ruleSet) removeURR(id uint32) {
 	delete(r.urrs, id)
-	for k, e := range r.pdrs {
-		if slices.Contains(e.rule.URRIDs, id) {
-			q := *e.rule
+	for k, p := range r.pdrs {
+		if slices.Contains(p.URRIDs, id) {
+			q := *p
 			q.URRIDs = without(q.URRIDs, id)
-			r.pdrs[k].rule = &q
+			r.pdrs[k] = &q
 		}
 	}
 }
