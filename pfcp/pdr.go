@@ -28,7 +28,7 @@ type PDR struct {
 // PDI is the packet detection information of a PDR (Table 7.5.2.2-2).
 type PDI struct {
 	SourceInterface uint8  // [InterfaceAccess] and so on
-	Unsupported     uint16 // as in [PDR]: Ethernet, redundant transmission, IP multicast
+	Unsupported     uint16 // as in [PDR]: Ethernet, redundant transmission, MBS, DNS
 	InterfaceType   *uint8 // 3GPP Interface Type of the source interface, [N33GPP] and so on
 	FTEID           *FTEID
 	NetworkInstance string // decoded if it came as an FQDN
@@ -95,7 +95,7 @@ func ParsePDR(i *ie.IE) (*PDR, *Error) {
 			v, err := u32(c)
 			return add(&p.URRIDs, v, err)
 		case ie.ActivatePredefinedRules, ie.DeactivatePredefinedRules, ie.ActivationTime, ie.DeactivationTime,
-			ie.TransportDelayReporting:
+			ie.IPMulticastAddressingInfo, ie.TransportDelayReporting:
 			p.Unsupported = c.Type
 		}
 		return nil
@@ -125,7 +125,7 @@ func parsePDI(i *ie.IE) (PDI, *Error) {
 		case ie.TrafficEndpointID:
 			v, err := u8(c)
 			return set(&d.Endpoint, v, err)
-		case ie.EthernetPacketFilter, ie.RedundantTransmissionParameters, ie.IPMulticastAddressingInfo:
+		case ie.EthernetPacketFilter, ie.RedundantTransmissionParameters, typeDNSQueryFilter, typeMBSSessionIdentifier, typeLocalIngressTunnel:
 			d.Unsupported = c.Type
 			return nil
 		}

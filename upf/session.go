@@ -1,6 +1,7 @@
 package upf
 
 import (
+	"fmt"
 	"maps"
 	"slices"
 
@@ -86,6 +87,9 @@ func (r *ruleSet) establish(m *message.SessionEstablishmentRequest) *pfcp.Error 
 	if err := withoutSRRs(m.CreateSRR); err != nil {
 		return err
 	}
+	if err := carriesIP(m.PDNType); err != nil {
+		return err
+	}
 	return r.create(m.CreatePDR, m.CreateFAR, m.CreateQER, m.CreateURR, m.CreateMAR, atMostOne(m.CreateBAR), m.CreateTrafficEndpoint)
 }
 
@@ -114,6 +118,16 @@ func withoutSRRs(lists ...[]*ie.IE) *pfcp.Error {
 		}
 	}
 	return nil
+}
+
+// carriesIP refuses a session of other than IP packets; the PDN Type IE (TS 29.244
+// §8.2.79) may be nil.
+func carriesIP(i *ie.IE) *pfcp.Error {
+	const ipv4v6 = 3
+	if i == nil || len(i.Payload) > 0 && i.Payload[0]&7 <= ipv4v6 {
+		return nil
+	}
+	return &pfcp.Error{Cause: ie.CauseServiceNotSupported, Offending: ie.PDNType, Text: fmt.Sprintf("PDN type %x, known are IPv4, IPv6 and IPv4v6 (1 to 3)", i.Payload)}
 }
 
 // atMostOne is the list of an IE that a message has once or not at all.
