@@ -20,8 +20,10 @@ const (
 	n6SentBytes
 
 	echoRequests
+	echoRequestsSent
 	echoResponses
-	endMarkers
+	endMarkersReceived
+	endMarkersSent
 	errorIndicationsReceived
 	errorIndicationsSent
 	extensionNotificationsReceived
@@ -29,22 +31,35 @@ const (
 	notificationsLimited // Error Indications and notifications that the rate limit kept back
 	eventsLost           // the control side did not take them in time
 
+	ueToUE // packets from UE to UE that did not go to N6
+	routerAdvertisements
+	clampedMSS  // SYNs whose MSS was lowered
+	fragmented  // packets that were cut to fit a tunnel
+	tooBigSent  // ICMP errors about packets that do not fit
+	heldPackets // of idle UEs, that were held
+
 	notOwner // packets that came to a worker which does not own them and were handed over
 
 	dropMessageType
 	dropUnknownTEID
 	dropUnknownUE
 	dropSpoofedSource
+	dropLinkLocal // IPv6 from a link-local address, and nothing that is answered here
 	dropNoPDRUplink
 	dropNoPDRDownlink
 	dropGateUplink
 	dropGateDownlink
+	dropRateUplink
+	dropRateDownlink
+	dropQuota
 	dropFARUplink
 	dropFARDownlink
 	dropNoAccess
 	dropNoSession
 	dropNotOwner
 	dropTooLong
+	dropHeldFull // the UE is idle and enough of its packets wait
+	dropHeldEnd  // the session ended while they waited
 
 	numCounters
 )
@@ -59,29 +74,43 @@ var counterNames = [numCounters]string{
 	n6Sent:                         "n6_sent_packets",
 	n6SentBytes:                    "n6_sent_bytes",
 	echoRequests:                   "echo_requests_received",
+	echoRequestsSent:               "echo_requests_sent",
 	echoResponses:                  "echo_responses_received",
-	endMarkers:                     "end_markers_received",
+	endMarkersReceived:             "end_markers_received",
+	endMarkersSent:                 "end_markers_sent",
 	errorIndicationsReceived:       "error_indications_received",
 	errorIndicationsSent:           "error_indications_sent",
 	extensionNotificationsReceived: "extension_notifications_received",
 	extensionNotificationsSent:     "extension_notifications_sent",
 	notificationsLimited:           "notifications_rate_limited",
 	eventsLost:                     "events_lost",
+	ueToUE:                         "ue_to_ue",
+	routerAdvertisements:           "router_advertisements_sent",
+	clampedMSS:                     "mss_clamped",
+	fragmented:                     "fragmented",
+	tooBigSent:                     "icmp_too_big_sent",
+	heldPackets:                    "held_packets",
 	notOwner:                       "not_owner",
 	dropMessageType:                "drop_message_type",
 	dropUnknownTEID:                "drop_unknown_teid",
 	dropUnknownUE:                  "drop_unknown_ue",
 	dropSpoofedSource:              "drop_spoofed_source",
+	dropLinkLocal:                  "drop_link_local",
 	dropNoPDRUplink:                "drop_no_pdr_uplink",
 	dropNoPDRDownlink:              "drop_no_pdr_downlink",
 	dropGateUplink:                 "drop_gate_uplink",
 	dropGateDownlink:               "drop_gate_downlink",
+	dropRateUplink:                 "drop_rate_uplink",
+	dropRateDownlink:               "drop_rate_downlink",
+	dropQuota:                      "drop_quota",
 	dropFARUplink:                  "drop_far_uplink",
 	dropFARDownlink:                "drop_far_downlink",
 	dropNoAccess:                   "drop_no_access",
 	dropNoSession:                  "drop_no_session",
 	dropNotOwner:                   "drop_not_owner",
 	dropTooLong:                    "drop_too_long",
+	dropHeldFull:                   "drop_held_full",
+	dropHeldEnd:                    "drop_held_end",
 }
 
 // Names of the directions and accesses in counters.

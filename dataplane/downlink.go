@@ -3,8 +3,6 @@ package dataplane
 import (
 	"github.com/braid-upf/braid/atsss/proxy"
 	"github.com/braid-upf/braid/atsss/steer"
-	"github.com/braid-upf/braid/dataplane/driver"
-	"github.com/braid-upf/braid/gtpu"
 	"github.com/braid-upf/braid/packet"
 )
 
@@ -15,20 +13,57 @@ func (w *worker) downlink(b *packet.Buffer, handed bool) {
 		w.pool.Put(b)
 		return
 	}
+	b.SetLen(w.ip.End)
+	w.downlinkTo(b, handed)
+}
+
+// downlinkTo works on an IP packet for a UE; w.ip describes it.
+func (w *worker) downlinkTo(b *packet.Buffer, handed bool) {
 	s := w.ues.lookup(&w.ip.Dst)
 	if s == nil {
 		w.strangeUE(b, handed)
 		return
 	}
-	b.SetLen(w.ip.End)
 	w.flow.downlink(&w.ip)
+	if w.ip.Fragment {
+		w.fragment(s, true)
+	}
 	d := s.rules.matchDownlink(&w.flow)
 	if d == nil {
 		w.drop(b, dropNoPDRDownlink)
 		return
 	}
-	if d.dlClosed {
-		w.drop(b, dropGateDownlink)
+	w.qfi, w.extended = 0, false
+	w.deliver(s, d, b)
+}
+
+// fragment has a fragment in hand, of session s, classified as its datagram's first was:
+// by the ports that stand there alone.
+func (w *worker) fragment(s *session, down bool) {
+	src, dst := w.ip.SrcPort, w.ip.DstPort
+	if w.ip.FirstFragment {
+		w.fragments.learn(w.now, &w.ip, s.proxy.ID)
+	} else {
+		var ok bool
+		if src, dst, ok = w.fragments.ports(w.now, &w.ip, s.proxy.ID); !ok {
+			return
+		}
+	}
+	w.flow.fragment = false
+	w.flow.localPort, w.flow.remotePort = src, dst
+	if down {
+		w.flow.localPort, w.flow.remotePort = dst, src
+	}
+}
+
+// deliver brings a packet that PDR d detected to the UE.
+func (w *worker) deliver(s *session, d *pdr, b *packet.Buffer) {
+	instead, ok := w.admit(s, d, b)
+	switch {
+	case !ok:
+		return
+	case instead != nil:
+		w.forward(s, d, instead, d.access, b)
 		return
 	}
 	if s.proxied && w.ip.Proto == packet.ProtoTCP && !w.ip.Fragment {
@@ -37,8 +72,8 @@ func (w *worker) downlink(b *packet.Buffer, handed bool) {
 			return
 		}
 	}
-	if d.policy == nil {
-		w.toN3(b, d, d.far, d.access)
+	if d.mar == nil {
+		w.forward(s, d, d.far, d.access, b)
 		return
 	}
 	a, ok := w.steer(s, d)
@@ -46,71 +81,29 @@ func (w *worker) downlink(b *packet.Buffer, handed bool) {
 		w.drop(b, dropNoAccess)
 		return
 	}
-	w.toN3(b, d, d.fars[a], a)
+	w.over(s, d, b, a)
 }
 
 // steer chooses the access for a packet of ordinary traffic, by the MAR of d and
-// the packet's 5-tuple (TS 23.501 §5.32.8).
+// the packet's 5-tuple (TS 23.501 §5.32.8); one that holds packets if none can be used.
 func (w *worker) steer(s *session, d *pdr) (steer.Access, bool) {
+	p := d.mar.policy
+	if p.Usable == 0 {
+		for a, f := range d.mar.fars {
+			if f != nil && f.action == actionHold {
+				return steer.Access(a), true
+			}
+		}
+	}
 	var alive steer.Set
 	for a := range steer.Access(steer.NumAccesses) {
 		if s.proxy.Answers(a) {
 			alive |= steer.SetOf(a)
 		}
 	}
-	if alive&d.policy.Usable == 0 {
+	if alive&p.Usable == 0 {
 		// Silence is a guess: rather try an access than drop.
-		alive = d.policy.Usable
+		alive = p.Usable
 	}
-	return d.policy.Choose(alive, w.flow.point())
-}
-
-// toN3 puts the GTP-U header of f in front of the IP packet b and queues it.
-func (w *worker) toN3(b *packet.Buffer, d *pdr, f *far, a steer.Access) {
-	if f == nil || f.action != actionN3 {
-		w.drop(b, dropFARDownlink)
-		return
-	}
-	n := b.Len()
-	if n > maxInner {
-		w.drop(b, dropTooLong)
-		return
-	}
-	w.count.downlink[a].packets++
-	w.count.downlink[a].bytes += uint64(n)
-	gtpu.PutGPDU(b.Prepend(gtpu.GPDUHeaderLen(d.markQFI)), f.teid, n, d.markQFI, d.markRQI)
-	w.tx.N3 = append(w.tx.N3, driver.N3Packet{Buf: b, Peer: &f.peer, Local: f.local})
-}
-
-// maxInner is the longest IP packet that fits a UDP datagram over IPv4 behind a
-// GTP-U header.
-const maxInner = 65535 - overhead4
-
-// forwardProxied queues what the proxy wants sent. It is called for each packet, so
-// that proxied traffic leaves in its turn and not behind all other of the burst.
-func (w *worker) forwardProxied() {
-	for i := range w.out.ToUE {
-		o := &w.out.ToUE[i]
-		w.proxiedToUE(o.Buf, w.sessions[o.Session.ID], o.PDR, o.Access)
-	}
-	w.tx.N6 = append(w.tx.N6, w.out.ToN6...)
-	w.out.Reset()
-}
-
-func (w *worker) proxiedToUE(b *packet.Buffer, s *session, id uint16, a steer.Access) {
-	if s == nil {
-		w.drop(b, dropNoSession)
-		return
-	}
-	d := s.rules.downlinkByID(id)
-	switch {
-	case d == nil:
-		w.drop(b, dropNoPDRDownlink)
-	case d.dlClosed:
-		w.drop(b, dropGateDownlink)
-	case d.policy == nil:
-		w.toN3(b, d, d.far, a)
-	default:
-		w.toN3(b, d, d.fars[a], a)
-	}
+	return p.Choose(alive, w.flow.point())
 }

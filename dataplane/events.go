@@ -24,6 +24,10 @@ type Event struct {
 	QFI uint8
 	TOS uint8
 
+	// After is how long the report of downlink data is to wait: if the FAR does not hold
+	// packets any more by then, there is nothing to report.
+	After time.Duration
+
 	Usage Usage // of UsageReached and TrafficStarted
 }
 

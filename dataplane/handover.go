@@ -54,7 +54,7 @@ func (w *worker) takeHandedOver() {
 			}
 			peer, local := w.addPeer(h.peer), h.local
 			r.release()
-			w.uplink(b, peer, local, true)
+			w.tunnelled(b, peer, local, true)
 		}
 	}
 }

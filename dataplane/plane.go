@@ -11,23 +11,33 @@
 //
 // # Rules
 //
-//   - Uplink: TEID, then the PDRs of that tunnel by precedence: QFI, SDF filters, UE
-//     address. A source address that is none of the session's is dropped.
-//   - Downlink: UE address, then the session's PDRs by precedence: UE address, SDF
-//     filters. Ordinary traffic under a MAR is steered by flow.
-//   - The FAR's action, or that of the access's FAR of the MAR: drop, to N6 (uplink),
-//     or into a GTP-U tunnel (downlink) with the QFI of the first QER that has one.
-//   - GTP-U outer headers are always removed uplink: Outer Header Removal is not
-//     looked at, a T-PDU could not go to N6 otherwise.
-//   - TTL and hop limit are left alone: the tunnel is one hop of the UE's link, the
-//     kernel behind N6 routes and counts.
+//   - From the UE (TS 29.244 §5.2.1): TEID, then the PDRs of that tunnel by precedence:
+//     QFI, SDF filters, UE address. A source address that is none of the session's is
+//     dropped and counted; one that is link-local is answered here (Router
+//     Solicitations), goes to the CP function if a PDR says so, or ends here.
+//   - To the UE: UE address or framed route, or the TEID of a tunnel from another UPF, the
+//     CP function or another gNB; then the PDRs by precedence. Ordinary traffic under a
+//     MAR is steered by flow.
+//   - QERs (§5.4.3): the gate, then a token bucket for each MBR, all or none of which are
+//     charged. What a GBR guarantees no other QER drops. QFI and RQI of the first QER that
+//     has a QFI go into the PDU Session Container, or the QFI that the packet came with.
+//   - URRs (§5.2.2.2): volume, packets and time of use behind the QERs, or before them
+//     (MBQE). Limits of volume are told at once, what goes by the clock is the control
+//     side's. A spent quota drops, or sends by another FAR.
+//   - FARs (§5.2.3): drop, forward to N6, into a tunnel (N3, N9, the CP function) or to
+//     another UE here, hold (§5.2.8), notify, copy. Held packets go first, in order, when
+//     the FAR forwards; a tunnel that is left gets an End Marker (TS 29.281 §7.3.2).
+//   - Packets too long for the path of their tunnel are fragmented inside it, or their
+//     sender is told; SYNs carry an MSS that fits.
+//   - GTP-U outer headers are always removed: Outer Header Removal is not looked at.
+//     Sequence numbers are ignored. TTL and hop limit are left alone: the tunnel is one
+//     hop of the UE's link, the kernel behind N6 routes and counts.
 //
 // # Left out
 //
-// Buffering and downlink data notification (BUFF and NOCP are held as drops), usage
-// reporting, rate enforcement, uplink to another UPF (N9) and from UE to UE without
-// N6, Ethernet and unstructured sessions, UE addresses that overlap between network
-// instances, holding back Error Indications after a restart.
+// Ethernet and unstructured sessions, UE addresses that overlap between network
+// instances, header enrichment and redirection, reordering by sequence number, packet
+// rate limits.
 package dataplane
 
 import (
@@ -75,16 +85,32 @@ type Config struct {
 	Buffers    int // packet buffers a worker starts with; 0 = 4096
 	MaxPacket  int // longest packet that a buffer holds, in bytes; 0 = enough for N3MTU
 	Keys       int // MPTCP keys that a worker keeps ready; 0 = 1024
-	EventQueue int // events that Events holds before they are lost; 0 = 1024
+	EventQueue int // events that Events holds before they are lost; 0 = 4096
+
+	// Grace is the time after the start during which a TEID that nobody has gets no
+	// Error Indication: the CP function may be about to restore its session
+	// (TS 23.527 §4.3).
+	Grace time.Duration
+
+	// UEToUE has packets of one UE for another delivered here (N19, TS 23.501 §5.8.2.13)
+	// where a FAR would send them to N6. TCP of proxied sessions goes to N6 all the same.
+	UEToUE bool
+
+	Held int // most packets that a FAR without a BAR holds; 0 = 64
 }
 
 // Plane is the control side of the workers. Its methods may be called by any
 // goroutine.
 type Plane struct {
-	set    driver.Set
-	n3     []netip.Addr
-	mtu    int
-	epoch  time.Time
+	set   driver.Set
+	n3    []netip.Addr
+	mtu   int
+	epoch time.Time  // when clock is 0
+	grace proxy.Time // until which there are no Error Indications
+
+	maxHeld int
+	ueToUE  bool
+
 	events chan Event
 
 	workers    []*worker
@@ -98,6 +124,8 @@ type Plane struct {
 	sessions map[uint64]*record
 	teids    map[uint32]uint64 // to SEID
 	ues      map[ueKey]uint64
+	paths    pathTable
+	echoes   uint16 // sequence number of the last Echo Request
 }
 
 type state uint8
@@ -125,11 +153,15 @@ func New(cfg Config) (*Plane, error) {
 		set:      cfg.Set,
 		mtu:      or(cfg.N3MTU, 1500),
 		epoch:    time.Now(),
-		events:   make(chan Event, or(cfg.EventQueue, 1024)),
+		grace:    proxy.Time(cfg.Grace),
+		ueToUE:   cfg.UEToUE,
+		maxHeld:  or(cfg.Held, defaultHeld),
+		events:   make(chan Event, or(cfg.EventQueue, 4096)),
 		sessions: map[uint64]*record{},
 		teids:    map[uint32]uint64{},
 		ues:      map[ueKey]uint64{},
 	}
+	p.paths = pathTable{plane: p, byPeer: map[netip.Addr]*path{}}
 	p.ueLengths.Store(&[]uint8{})
 	for _, a := range cfg.Set.N3Addrs() {
 		p.n3 = append(p.n3, a.Unmap())
@@ -179,12 +211,14 @@ func (p *Plane) newWorker(i int, cfg *Config) (*worker, error) {
 		proxy: proxy.New(proxy.Config{
 			Pool: pool, Rand: random, Keys: mptcp.NewKeyPool(or(cfg.Keys, 1024), random, owns),
 		}),
-		teids:    map[uint32]*tunnel{},
-		ues:      ueTable{sessions: map[ueKey]*session{}},
-		bySEID:   map[uint64]*session{},
-		limit:    limiter{tokens: notifyBurst},
-		commands: newRing[func(*worker)](16),
-		exited:   make(chan struct{}),
+		teids:     map[uint32]*tunnel{},
+		ues:       ueTable{sessions: map[ueKey]*session{}},
+		bySEID:    map[uint64]*session{},
+		limit:     limiter{tokens: notifyBurst},
+		icmp:      limiter{tokens: notifyBurst},
+		fragments: newFragmentTable(),
+		commands:  newRing[func(*worker)](16),
+		exited:    make(chan struct{}),
 	}, nil
 }
 
@@ -193,6 +227,9 @@ func (p *Plane) home(slot uint16) int { return int(slot) % p.set.Workers() }
 
 // clock is the time for the proxies.
 func (p *Plane) clock() proxy.Time { return proxy.Time(time.Since(p.epoch)) }
+
+// wall is the world's time at t.
+func (p *Plane) wall(t proxy.Time) time.Time { return p.epoch.Add(time.Duration(t)) }
 
 // Workers is the number of workers.
 func (p *Plane) Workers() int { return len(p.workers) }
@@ -219,7 +256,7 @@ func (p *Plane) Run(ctx context.Context) error {
 			}
 		}()
 	}
-	<-ctx.Done()
+	p.watchPaths(ctx)
 	for _, w := range p.workers {
 		w.stop.Store(true)
 		w.drv.Wake()
@@ -277,14 +314,14 @@ func (p *Plane) do(i int, f func(*worker)) error {
 // [ErrUEAddrInUse]), steering is full, or the plane has stopped. The plane keeps r.
 // It returns the last readings of the URRs that r has no more.
 func (p *Plane) Install(r *Rules) ([]Usage, error) {
-	rs, err := compile(r, p.n3, p.mtu)
-	if err != nil {
-		return nil, fmt.Errorf("session %#x: %w", r.SEID, err)
-	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.state == stopped {
 		return nil, ErrStopped
+	}
+	rs, err := p.compile(r)
+	if err != nil {
+		return nil, fmt.Errorf("session %#x: %w", r.SEID, err)
 	}
 	next := &record{worker: p.home(r.Slot()), ues: rs.ues}
 	for i := range rs.tunnels {
@@ -302,11 +339,12 @@ func (p *Plane) Install(r *Rules) ([]Usage, error) {
 	if err := p.claim(r.SEID, old, next); err != nil {
 		return nil, fmt.Errorf("session %#x: %w", r.SEID, err)
 	}
-	if err := p.do(next.worker, func(w *worker) { w.install(r.SEID, rs) }); err != nil {
+	var gone []Usage
+	if err := p.do(next.worker, func(w *worker) { gone = w.install(r.SEID, rs) }); err != nil {
 		return nil, errors.Join(fmt.Errorf("session %#x: %w", r.SEID, err), p.disclaim(next, old))
 	}
 	p.sessions[r.SEID] = next
-	return nil, p.disclaim(old, next)
+	return gone, p.disclaim(old, next)
 }
 
 // Remove takes the session out; its connections are forgotten. It returns the last
@@ -318,11 +356,12 @@ func (p *Plane) Remove(seid uint64) ([]Usage, error) {
 	if old == nil {
 		return nil, nil
 	}
-	if err := p.do(old.worker, func(w *worker) { w.remove(seid) }); err != nil {
+	var last []Usage
+	if err := p.do(old.worker, func(w *worker) { last = w.remove(seid) }); err != nil {
 		return nil, fmt.Errorf("session %#x: %w", seid, err)
 	}
 	delete(p.sessions, seid)
-	return nil, p.disclaim(old, &record{})
+	return last, p.disclaim(old, &record{})
 }
 
 // checkFree says whether no other session than seid has next's identifiers.
@@ -451,9 +490,45 @@ func (w *worker) counters() map[string]uint64 {
 // Usage reads meters, of many sessions at once. A session that is not there has an
 // empty answer; the answers are in q's order.
 func (p *Plane) Usage(q []UsageQuery) ([]UsageAnswer, error) {
-	return make([]UsageAnswer, len(q)), nil
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	answers := make([]UsageAnswer, len(q))
+	byWorker := make([][]int, len(p.workers))
+	for i := range q {
+		if r := p.sessions[q[i].SEID]; r != nil {
+			byWorker[r.worker] = append(byWorker[r.worker], i)
+		}
+	}
+	for home, list := range byWorker {
+		// A worker forwards nothing while it answers: it is not asked too much at once.
+		for some := range slices.Chunk(list, usagesAtOnce) {
+			err := p.do(home, func(w *worker) {
+				for _, i := range some {
+					answers[i] = w.usage(&q[i])
+				}
+			})
+			if err != nil {
+				return nil, fmt.Errorf("read meters: %w", err)
+			}
+		}
+	}
+	return answers, nil
 }
+
+// usagesAtOnce is how many sessions' meters a worker reads between two bursts.
+const usagesAtOnce = 64
 
 // Echo sends a GTP-U Echo Request to peer, from our first address of its family
 // (TS 29.281 §7.2.1). An EchoAnswered event tells of the answer.
-func (p *Plane) Echo(netip.Addr) error { return nil }
+func (p *Plane) Echo(peer netip.Addr) error {
+	peer = peer.Unmap()
+	local := slices.IndexFunc(p.n3, func(a netip.Addr) bool { return a.Is4() == peer.Is4() })
+	if local < 0 {
+		return fmt.Errorf("echo: no N3 address to reach %v from", peer)
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.echoes++
+	sn := p.echoes
+	return p.do(0, func(w *worker) { w.echo(peer, uint8(local), sn) })
+}

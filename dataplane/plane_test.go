@@ -156,15 +156,15 @@ func TestRefused(t *testing.T) {
 		},
 		{"no TEID", func(r *Rules) { r.Uplink[0].TEID = 0 }, nil, "PDR 1: uplink without a TEID"},
 		{
-			"IPv4 prefix", func(r *Rules) { r.UEAddrs = []netip.Prefix{netip.MustParsePrefix("10.61.0.0/24")} },
-			nil, "IPv4 must be /32",
+			"one tunnel both ways", func(r *Rules) { r.Downlink[0].TEID = r.Uplink[0].TEID },
+			errBothWays, "one tunnel for packets",
 		},
 		{
 			"peer of a family that N3 has not",
 			func(r *Rules) {
 				r.Downlink[0].MAR.FAR[1].OuterHeader.Peer = netip.MustParseAddrPort("[fd00:2::2]:2152")
 			},
-			nil, "PDR 3: MAR 1: FAR 3: no N3 address to reach fd00:2::2 from",
+			nil, "FAR 3: no N3 address to reach fd00:2::2 from",
 		},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

@@ -18,9 +18,10 @@ func (w *worker) signalling(b *packet.Buffer, peer *driver.Peer, local uint8) {
 		return
 	case gtpu.EchoResponse:
 		w.count.n[echoResponses]++
+		w.event(&Event{Kind: EchoAnswered, From: peer.AddrPort()})
 	case gtpu.EndMarker:
-		// Nothing is held back for reordering that it could set free.
-		w.count.n[endMarkers]++
+		w.count.n[endMarkersReceived]++
+		w.passEndMarker()
 	case gtpu.SupportedExtensionHeadersNotification:
 		w.count.n[extensionNotificationsReceived]++
 	case gtpu.ErrorIndication:
@@ -39,11 +40,37 @@ func (w *worker) errorIndication(b *packet.Buffer, peer *driver.Peer) {
 		return
 	}
 	w.count.n[errorIndicationsReceived]++
-	select {
-	case w.plane.events <- Event{Kind: ErrorIndicationReceived, From: peer.AddrPort(), TEID: e.TEID, Peer: e.Peer}:
-	default:
-		w.count.n[eventsLost]++
+	w.event(&Event{Kind: ErrorIndicationReceived, From: peer.AddrPort(), TEID: e.TEID, Peer: e.Peer})
+}
+
+// passEndMarker hands an End Marker out of a tunnel from another UPF on to where the
+// tunnel's packets go (TS 23.501 §5.8.2.9): behind the last of them.
+func (w *worker) passEndMarker() {
+	t := w.teids[w.gtp.TEID]
+	if t == nil || !t.down {
+		return
 	}
+	for i := range t.pdrs {
+		if f := t.pdrs[i].far; f != nil && f.action == actionTunnel {
+			w.endMarker(&f.out)
+			return
+		}
+	}
+}
+
+// echo sends an Echo Request.
+func (w *worker) echo(peer netip.Addr, local uint8, sn uint16) {
+	b := w.pool.Get()
+	p := driver.MakePeer(netip.AddrPortFrom(peer, gtpu.Port))
+	w.count.n[echoRequestsSent]++
+	w.reply(b, gtpu.AppendEchoRequest(b.Room()[:0], sn), w.addPeer(p), local)
+}
+
+// endMarker queues an End Marker for the tunnel that e leads to.
+func (w *worker) endMarker(e *egress) {
+	b := w.pool.Get()
+	w.count.n[endMarkersSent]++
+	w.reply(b, gtpu.AppendEndMarker(b.Room()[:0], e.teid), w.addPeer(e.peer), e.local)
 }
 
 // strangeTEID has a G-PDU whose TEID is not in this worker's table: it goes to its
@@ -54,6 +81,10 @@ func (w *worker) strangeTEID(b *packet.Buffer, peer *driver.Peer, local uint8, h
 		return
 	}
 	w.count.n[dropUnknownTEID]++
+	if w.now < w.plane.grace {
+		w.pool.Put(b) // the CP function may be about to restore its session (TS 23.527 §4.3)
+		return
+	}
 	// TS 29.281 §7.3.1: none for a TEID of all zeros.
 	if w.gtp.TEID == 0 || !w.mayNotify() {
 		w.pool.Put(b)

@@ -7,9 +7,9 @@ import (
 	"github.com/braid-upf/braid/packet"
 )
 
-// uplink works on a GTP-U message from peer, received at our address local.
+// tunnelled works on a GTP-U message from peer, received at our address local.
 // handed: another worker handed it over.
-func (w *worker) uplink(b *packet.Buffer, peer *driver.Peer, local uint8, handed bool) {
+func (w *worker) tunnelled(b *packet.Buffer, peer *driver.Peer, local uint8, handed bool) {
 	if r := gtpu.Parse(b.Bytes(), &w.gtp); r != gtpu.OK {
 		w.count.gtpu[r]++
 		if r == gtpu.UnknownExtension {
@@ -28,6 +28,10 @@ func (w *worker) uplink(b *packet.Buffer, peer *driver.Peer, local uint8, handed
 		w.strangeTEID(b, peer, local, handed)
 		return
 	}
+	if w.extended = w.gtp.HasOther; w.extended && !w.ext.Take(b.Bytes(), &w.gtp) {
+		w.drop(b, dropTooLong)
+		return
+	}
 	b.SetLen(w.gtp.End)
 	b.TrimFront(w.gtp.Payload)
 	if r := packet.Parse(b.Bytes(), &w.ip); r != packet.OK {
@@ -36,39 +40,91 @@ func (w *worker) uplink(b *packet.Buffer, peer *driver.Peer, local uint8, handed
 		return
 	}
 	b.SetLen(w.ip.End)
+	w.qfi = w.gtp.QFI
+	if t.down {
+		w.fromTunnel(b, t)
+	} else {
+		w.uplink(b, t)
+	}
+}
+
+// fromTunnel works on a packet for the UE that came out of a tunnel: N9, the CP
+// function's, or another gNB's during a handover.
+func (w *worker) fromTunnel(b *packet.Buffer, t *tunnel) {
+	w.flow.downlink(&w.ip)
+	if w.ip.Fragment {
+		w.fragment(t.session, true)
+	}
+	if w.ip.Version == 6 && !isGlobal(&w.ip.Dst) {
+		w.flow.local = t.session.rules.prefix6 // the CP function's advertisements
+	}
+	d, spoofed := t.match(&w.flow, w.gtp.QFI)
+	switch {
+	case d == nil && spoofed:
+		w.drop(b, dropUnknownUE)
+	case d == nil:
+		w.drop(b, dropNoPDRDownlink)
+	default:
+		w.deliver(t.session, d, b)
+	}
+}
+
+// uplink works on a packet of the UE.
+func (w *worker) uplink(b *packet.Buffer, t *tunnel) {
+	s := t.session
 	w.flow.uplink(&w.ip)
+	if w.ip.Fragment {
+		w.fragment(s, false)
+	}
+	if w.ip.Version == 6 && !isGlobal(&w.ip.Src) {
+		w.linkLocal(b, t)
+		return
+	}
 	d, spoofed := t.match(&w.flow, w.gtp.QFI)
 	switch {
 	case d == nil && spoofed:
 		w.drop(b, dropSpoofedSource)
+		return
 	case d == nil:
 		w.drop(b, dropNoPDRUplink)
-	case d.ulClosed:
-		w.drop(b, dropGateUplink)
-	case d.far == nil || d.far.action != actionN6:
-		w.drop(b, dropFARUplink)
-	default:
-		w.count.uplink[d.access].packets++
-		w.count.uplink[d.access].bytes += uint64(b.Len())
-		w.toN6(b, t.session, d)
+		return
 	}
+	w.leave(b, s, d)
 }
 
-// toN6 forwards an uplink packet that its PDR d lets through, by way of the proxy
-// if it is of a connection that the proxy has or may want.
-func (w *worker) toN6(b *packet.Buffer, s *session, d *pdr) {
-	if s.proxied && (w.ip.Proto != packet.ProtoTCP || w.ip.Fragment) {
-		w.proxy.Heard(w.now, &s.proxy, d.access)
-	} else if s.proxied {
-		// The connection's rules are those of the server's packets.
-		var rule proxy.Rule
-		if down := s.rules.matchDownlink(&w.flow); down != nil {
-			rule = down.rule
-		}
-		if w.proxy.Uplink(w.now, &s.proxy, d.access, rule, b, &w.ip, &w.out) == proxy.Taken {
-			w.forwardProxied()
-			return
-		}
+// leave brings a packet of the UE that PDR d detected on its way.
+func (w *worker) leave(b *packet.Buffer, s *session, d *pdr) {
+	instead, ok := w.admit(s, d, b)
+	switch {
+	case !ok:
+		return
+	case instead == nil:
+		instead = d.far
 	}
-	w.tx.N6 = append(w.tx.N6, b)
+	if instead != nil && instead.action == actionN6 && s.proxied {
+		w.proxyUplink(b, s, d)
+		return
+	}
+	w.forward(s, d, instead, d.access, b)
+}
+
+// proxyUplink sends a packet of a session that has proxied connections to N6, by way of
+// the proxy if it is of a connection that the proxy has or may want.
+func (w *worker) proxyUplink(b *packet.Buffer, s *session, d *pdr) {
+	w.countAccess(d, d.access, b)
+	if w.ip.Proto != packet.ProtoTCP || w.ip.Fragment {
+		w.proxy.Heard(w.now, &s.proxy, d.access)
+		w.toN6(b)
+		return
+	}
+	// The connection's rules are those of the server's packets.
+	var rule proxy.Rule
+	if down := s.rules.matchDownlink(&w.flow); down != nil {
+		rule = down.rule
+	}
+	if w.proxy.Uplink(w.now, &s.proxy, d.access, rule, b, &w.ip, &w.out) == proxy.Taken {
+		w.forwardProxied()
+		return
+	}
+	w.toN6(b)
 }

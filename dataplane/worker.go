@@ -32,14 +32,24 @@ type worker struct {
 	ticked proxy.Time // when proxy.Tick was last called
 
 	// Scratch of the packet in hand.
-	gtp  gtpu.Header
-	ip   packet.Info
-	flow tuple
+	gtp      gtpu.Header
+	ip       packet.Info
+	flow     tuple
+	qfi      uint8           // that it came with; 0 = none
+	ext      gtpu.Extensions // that it came with, to be handed on; valid if extended
+	extended bool
 
-	limit  limiter
-	peers  []driver.Peer // of notifications waiting in tx; see addPeer
-	count  counters
-	toWake uint64 // workers, by bit, that packets were handed to in this burst
+	translated bool // it is the proxy's, whose peers know nothing of it
+
+	held   int     // packets in FARs
+	limit  limiter // of GTP-U messages that others provoke
+	icmp   limiter // of ICMP errors
+	pieces []*packet.Buffer
+
+	fragments *fragmentTable // ports of datagrams that came in pieces
+	peers     []driver.Peer  // of notifications waiting in tx; see addPeer
+	count     counters
+	toWake    uint64 // workers, by bit, that packets were handed to in this burst
 
 	commands *ring[func(*worker)] // written by the control side
 	stop     atomic.Bool          // set by the control side
@@ -79,7 +89,7 @@ func (w *worker) burst() {
 		p := &w.rx.N3[i]
 		w.count.n[n3Received]++
 		w.count.n[n3ReceivedBytes] += uint64(p.Buf.Len())
-		w.uplink(p.Buf, p.Peer, p.Local, false)
+		w.tunnelled(p.Buf, p.Peer, p.Local, false)
 	}
 	for _, b := range w.rx.N6 {
 		w.count.n[n6Received]++
@@ -127,8 +137,9 @@ func (w *worker) runCommands() {
 	}
 }
 
-// install makes rs the rules of session seid, which it makes if it is not there.
-func (w *worker) install(seid uint64, rs *ruleSet) {
+// install makes rs the rules of session seid, which it makes if it is not there, and
+// returns the last readings of meters that rs has no more.
+func (w *worker) install(seid uint64, rs *ruleSet) (gone []Usage) {
 	s := w.bySEID[seid]
 	if s == nil {
 		s = &session{seid: seid}
@@ -138,6 +149,7 @@ func (w *worker) install(seid uint64, rs *ruleSet) {
 	} else {
 		w.unlink(s)
 	}
+	old := s.rules
 	s.rules, s.proxy.MTU = rs, rs.mtu
 	s.proxied = s.proxied || rs.proxied
 	for i := range rs.tunnels {
@@ -150,7 +162,18 @@ func (w *worker) install(seid uint64, rs *ruleSet) {
 	}
 	if s.proxied {
 		w.proxy.AccessRules(w.now, &s.proxy, rs.ruleOf, &w.out)
+		w.forwardProxied()
 	}
+	for i := range rs.endMarkers {
+		w.endMarker(&rs.endMarkers[i])
+	}
+	rs.endMarkers = nil
+	if old != nil {
+		gone = w.readings(old, func(m *meter) bool { return rs.meter(m.id) == nil })
+		free := rs.carryOver(old)
+		w.letGo(s, &free)
+	}
+	return gone
 }
 
 // freeID is an index in w.sessions that no session has.
@@ -164,11 +187,12 @@ func (w *worker) freeID() uint32 {
 	return uint32(len(w.sessions) - 1)
 }
 
-// remove forgets the session seid and its connections.
-func (w *worker) remove(seid uint64) {
+// remove forgets the session seid and its connections, and returns the last readings
+// of its meters.
+func (w *worker) remove(seid uint64) []Usage {
 	s := w.bySEID[seid]
 	if s == nil {
-		return
+		return nil
 	}
 	// What the proxy has yet to send belongs to sessions that are still there.
 	w.forwardProxied()
@@ -177,6 +201,8 @@ func (w *worker) remove(seid uint64) {
 	delete(w.bySEID, seid)
 	w.sessions[s.proxy.ID] = nil
 	w.freeIDs = append(w.freeIDs, s.proxy.ID)
+	w.dropHeld(s.rules)
+	return w.readings(s.rules, func(*meter) bool { return true })
 }
 
 // unlink takes the session's identifiers out of the tables.

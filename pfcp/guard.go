@@ -123,7 +123,7 @@ func isRequest(typ uint8) bool {
 	case message.MsgTypeHeartbeatRequest, message.MsgTypePFDManagementRequest,
 		message.MsgTypeAssociationSetupRequest, message.MsgTypeAssociationUpdateRequest,
 		message.MsgTypeAssociationReleaseRequest, message.MsgTypeNodeReportRequest,
-		message.MsgTypeSessionSetDeletionRequest, message.MsgTypeSessionEstablishmentRequest,
+		message.MsgTypeSessionSetDeletionRequest, MsgSessionSetModificationRequest, message.MsgTypeSessionEstablishmentRequest,
 		message.MsgTypeSessionModificationRequest, message.MsgTypeSessionDeletionRequest,
 		message.MsgTypeSessionReportRequest:
 		return true
@@ -134,4 +134,17 @@ func isRequest(typ uint8) bool {
 // isResponse says whether typ is a response, Version Not Supported included.
 func isResponse(typ uint8) bool {
 	return typ == message.MsgTypeVersionNotSupportedResponse || typ > 0 && isRequest(typ-1)
+}
+
+// ParseIEs parses IEs that stand one behind the other, in a message or outside of
+// one, as carefully as a message's. They keep b.
+func ParseIEs(b []byte) ([]*ie.IE, *Error) {
+	if err := checkIEs(b, 0, maxDepth); err != nil {
+		return nil, err
+	}
+	ies, err := ie.ParseMultiIEs(b)
+	if err != nil {
+		return nil, &Error{Cause: ie.CauseMandatoryIEIncorrect, Text: err.Error()}
+	}
+	return ies, nil
 }

@@ -17,3 +17,6 @@ func (r *BAR) Key() uint8 { return r.ID }
 
 // Key is the Traffic Endpoint ID, which names t in its session.
 func (t *TrafficEndpoint) Key() uint8 { return t.ID }
+
+// Key is the URR ID, which names u in its session.
+func (u *URR) Key() uint32 { return u.ID }

@@ -35,10 +35,10 @@ func FuzzRules(f *testing.F) {
 			roundTrip(t, typ, b, ParseBAR, (*BAR).IE, func(*BAR) bool { return false })
 		case ie.CreateTrafficEndpoint, ie.UpdateTrafficEndpoint, ie.RemoveTrafficEndpoint:
 			roundTrip(t, typ, b, ParseTrafficEndpoint, (*TrafficEndpoint).IE, func(x *TrafficEndpoint) bool { return x.PDI.Unsupported != 0 })
-		case ie.CreateURR:
-			if i := group(t, typ, b); i != nil {
-				_, _ = ParseCreateURR(i)
-			}
+		case ie.CreateURR, ie.UpdateURR:
+			roundTrip(t, typ, b, ParseURR, (*URR).IE, func(x *URR) bool { return x.Unsupported != 0 })
+		case ie.UsageReportWithinSessionModificationResponse, ie.UsageReportWithinSessionDeletionResponse, ie.UsageReportWithinSessionReportRequest:
+			roundTrip(t, typ, b, ParseUsageReport, (*UsageReport).IE, func(*UsageReport) bool { return false })
 		}
 	})
 }
@@ -94,7 +94,31 @@ func ruleSeeds() []*ie.IE {
 		bar.IE(ie.CreateBAR), bar.IE(ie.UpdateBARWithinSessionModificationRequest), reportBAR.IE(ie.UpdateBARWithinSessionReportResponse),
 		endpoint.IE(ie.CreateTrafficEndpoint), endpoint.IE(ie.UpdateTrafficEndpoint), (&TrafficEndpoint{ID: 4}).IE(ie.RemoveTrafficEndpoint),
 		pdr.IE(ie.CreatePDR), far.IE(ie.CreateFAR), far.IE(ie.UpdateFAR), qer.IE(ie.CreateQER), mar.IE(ie.CreateMAR),
-		ie.NewCreateURR(ie.NewURRID(1), ie.NewMeasurementMethod(0, 1, 0), ie.NewReportingTriggers(1, 0)),
+		urrSeed().IE(ie.CreateURR), usageSeed().IE(ie.UsageReportWithinSessionReportRequest),
+	}
+}
+
+// urrSeed is a URR with all members.
+func urrSeed() *URR {
+	limits := Limits{
+		VolumeThreshold: &Volumes{Total: ptr(uint64(500_000))}, VolumeQuota: &Volumes{Uplink: ptr(uint64(1)), Downlink: ptr(uint64(1 << 40))},
+		TimeThreshold: 60, EventThreshold: 3, TimeQuota: ptr(uint32(0)), EventQuota: ptr(uint32(9)),
+	}
+	return &URR{
+		ID: 1, Method: MethodVolume | MethodDuration, Triggers: ptr(TriggerPERIO | TriggerVOLQU | TriggerREEMR), Information: ptr(InfoMBQE | InfoMNOP | 1<<8),
+		Period: 30, QuotaHolding: 10, QuotaValidity: 20, Inactivity: 5, Monitoring: time.Unix(1_700_000_000, 0),
+		Limits: limits, Subsequent: &limits, Linked: []uint32{2, 3}, QuotaFAR: ptr(uint32(4)),
+	}
+}
+
+// usageSeed is a usage report with all members.
+func usageSeed() *UsageReport {
+	at := time.Unix(1_700_000_000, 0)
+	return &UsageReport{
+		URR: 1, Sequence: 2, Trigger: ReportVOLTH | ReportTERMR | ReportQUVTI, Start: at, End: at.Add(time.Second), First: at, Last: at,
+		Volume:   &VolumeMeasurement{Uplink: 10, Downlink: 20, HasPackets: true, UplinkPackets: 1, DownlinkPackets: 2},
+		Duration: ptr(30 * time.Second), Usage: UsageBeforeMonitoring, Query: ptr(uint32(7)), Events: []time.Time{at},
+		Application: "app", UE: &UEIPAddress{IPv4: ip("10.60.0.1")},
 	}
 }
 
@@ -132,11 +156,13 @@ func TestRuleSeeds(t *testing.T) {
 			r, err = ParseTrafficEndpoint(i)
 			again = r.IE(i.Type)
 		case ie.CreateURR:
-			var id uint32
-			if id, err = ParseCreateURR(i); id != 1 {
-				t.Errorf("URR %d", id)
-			}
-			again = i
+			var r *URR
+			r, err = ParseURR(i)
+			again = r.IE(i.Type)
+		case ie.UsageReportWithinSessionReportRequest:
+			var r *UsageReport
+			r, err = ParseUsageReport(i)
+			again = r.IE(i.Type)
 		}
 		if err != nil {
 			t.Fatalf("IE %d: %v", i.Type, err)

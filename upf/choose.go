@@ -44,7 +44,7 @@ func (ch *chosen) held(g *registry, seid uint64) *chosen {
 
 // kept is what a session keeps of ch: most have nothing chosen.
 func (ch *chosen) kept() *chosen {
-	if len(ch.tunnels) == 0 && !ch.ue4.IsValid() && !ch.ue6.IsValid() {
+	if ch == nil || len(ch.tunnels) == 0 && !ch.ue4.IsValid() && !ch.ue6.IsValid() {
 		return nil
 	}
 	return ch

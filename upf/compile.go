@@ -36,6 +36,7 @@ type compiler struct {
 	qers     map[uint32]*dataplane.QER
 	mars     map[uint16]*dataplane.MAR
 	bars     map[uint8]*dataplane.BAR
+	urrs     map[uint32]*dataplane.URR
 }
 
 // compile compiles set for the session seid; before holds what was chosen for it
@@ -44,13 +45,13 @@ func (s *Server) compile(seid uint64, set ruleSet, before *chosen) (*compiled, *
 	c := &compiler{
 		registry: s.registry, cfg: s.cfg, apps: &s.applications,
 		compiled: compiled{
-			rules: &dataplane.Rules{SEID: seid}, set: set.clone(), chosen: before.held(s.registry, seid),
+			rules: &dataplane.Rules{SEID: seid, Advertise: s.cfg.Braid.RA}, set: set.clone(), chosen: before.held(s.registry, seid),
 		},
 		prefixes: map[netip.Prefix]bool{},
 		fars:     map[uint32]*dataplane.FAR{}, qers: map[uint32]*dataplane.QER{}, mars: map[uint16]*dataplane.MAR{}, bars: map[uint8]*dataplane.BAR{},
 	}
 	steps := []func() *pfcp.Error{
-		c.compileBARs, c.compileFARs, c.compileMARs, c.compileQERs, c.addresses, c.tunnels, c.claims, c.compilePDRs,
+		c.compileBARs, c.compileFARs, c.compileURRs, c.compileMARs, c.compileQERs, c.addresses, c.tunnels, c.claims, c.compilePDRs,
 	}
 	for _, step := range steps {
 		if err := step(); err != nil {
@@ -107,6 +108,10 @@ func (c *compiler) compileMAR(m *pfcp.MAR) (*dataplane.MAR, *pfcp.Error) {
 			return fail(ie.FARID, "FAR %d does not lead to an access", *a.FARID)
 		}
 		mar.FAR[i] = far
+		var err *pfcp.Error
+		if mar.URRs[i], err = c.urrsOf(a.URRIDs, pfcp.RuleMAR, uint32(m.ID)); err != nil {
+			return nil, err
+		}
 		if far.Action == dataplane.Forward {
 			mar.Policy.Usable |= steer.SetOf(steer.Access(i))
 		}

@@ -155,12 +155,9 @@ func (c *compiler) actions(p *pfcp.PDR, out *dataplane.PDR) *pfcp.Error {
 		}
 		out.QERs = append(out.QERs, qer)
 	}
-	for _, u := range p.URRIDs {
-		if !c.set.urrs[u] {
-			return ruleError(pfcp.RulePDR, id, ie.URRID, fmt.Sprintf("URR %d not found", u))
-		}
-	}
-	return nil
+	var err *pfcp.Error
+	out.URRs, err = c.urrsOf(p.URRIDs, pfcp.RulePDR, id)
+	return err
 }
 
 // fromTunnel fills in what a PDR of packets out of a tunnel needs: an F-TEID, and

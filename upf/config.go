@@ -184,15 +184,27 @@ func (r *reader) pfcp(s *section) PFCPConfig {
 func (r *reader) gtpu(s *section) GTPUConfig {
 	g := GTPUConfig{Forwarder: s.oneOf("forwarder", "gtp5g", "gtp5g", "sockets")}
 	for _, i := range s.list("ifList") {
-		g.Interfaces = append(g.Interfaces, Interface{
-			Addr:   i.address("addr"),
-			Type:   i.oneOf("type", "N3", "N3", "N9"),
-			Name:   i.text("name"),
-			IfName: i.text("ifname"),
-			MTU:    i.number("mtu", 0, 0, 65535),
-		})
+		g.Interfaces = append(g.Interfaces, r.gtpuInterface(i))
 	}
 	return g
+}
+
+func (r *reader) gtpuInterface(s *section) Interface {
+	i := Interface{
+		Addr:   s.address("addr"),
+		Type:   s.oneOf("type", "N3", "N3", "N9"),
+		Name:   s.text("name"),
+		IfName: s.text("ifname"),
+		MTU:    s.number("mtu", 0, 0, 65535),
+	}
+	i.Advertise = i.Addr
+	if v, line, ok := s.scalar("advertise"); ok && i.Addr.IsValid() {
+		i.Advertise = s.address("advertise")
+		if a := i.Advertise; a.IsValid() && (a.Is4() != i.Addr.Is4() || a.IsUnspecified()) {
+			r.fail(line, s.path+"advertise", "%q, allowed: an address that peers can send to, of the IP version of addr", v)
+		}
+	}
+	return i
 }
 
 func (r *reader) dnns(s *section) []DNN {
@@ -226,29 +238,6 @@ func (r *reader) logger(s *section) LoggerConfig {
 		Level:        levels[level],
 		ReportCaller: s.boolean("reportCaller", false),
 	}
-}
-
-// MaxWorkers is how many workers there can be.
-const MaxWorkers = 64
-
-// maxTUNName is what the kernel allows: IFNAMSIZ less the zero.
-const maxTUNName = 15
-
-func (r *reader) braid(s *section) BraidConfig {
-	s.only("workers", "tun", "heartbeat")
-	b := BraidConfig{
-		Workers:   s.number("workers", 0, 0, MaxWorkers),
-		TUN:       s.text("tun"),
-		Heartbeat: s.duration("heartbeat", 0, 0, time.Hour),
-	}
-	if b.TUN == "" {
-		b.TUN = "upfgtp"
-	}
-	if len(b.TUN) > maxTUNName || strings.ContainsAny(b.TUN, "/ :%") {
-		_, line, _ := s.scalar("tun")
-		r.fail(line, s.path+"tun", "%q, allowed: a device name of 1 to %d letters", b.TUN, maxTUNName)
-	}
-	return b
 }
 
 // IsConfigError says whether err is about what a config file says, rather than

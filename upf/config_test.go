@@ -12,6 +12,9 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"go.yaml.in/yaml/v3"
+
+	"github.com/braid-upf/braid/atsss/steer"
 )
 
 // free5gcConfig is a upfcfg.yaml as free5GC's users have it, with keys that only
@@ -64,15 +67,18 @@ func TestFree5GCConfig(t *testing.T) {
 		Version: "1.0.3", Description: "UPF initial local configuration",
 		PFCP: PFCPConfig{Addr: addr("127.0.0.8"), NodeID: "upf.free5gc.org", RetransTimeout: 500 * time.Millisecond, MaxRetrans: 5},
 		GTPU: GTPUConfig{Forwarder: "gtp5g", Interfaces: []Interface{
-			{Addr: addr("127.0.0.8"), Type: "N3", Name: "upf.5gc.nctu.me", IfName: "gtpif", MTU: 1400},
-			{Addr: addr("fd00::8"), Type: "N9"},
+			{Addr: addr("127.0.0.8"), Type: "N3", Name: "upf.5gc.nctu.me", IfName: "gtpif", MTU: 1400, Advertise: addr("127.0.0.8")},
+			{Addr: addr("fd00::8"), Type: "N9", Advertise: addr("fd00::8")},
 		}},
 		DNNs: []DNN{
 			{Name: "internet", CIDR: netip.MustParsePrefix("10.60.0.0/16"), NATIfName: "eth0"},
 			{Name: "internet2", CIDR: netip.MustParsePrefix("10.61.0.0/16")},
 		},
 		Logger: LoggerConfig{Enable: true, Level: slog.LevelWarn},
-		Braid:  BraidConfig{Workers: 2, TUN: "upfgtp", Heartbeat: 10 * time.Second},
+		Braid: BraidConfig{
+			Workers: 2, TUN: "upfgtp", Heartbeat: 10 * time.Second, Echo: time.Minute, Grace: 30 * time.Second,
+			RA: true, BufferPackets: 64, ReportRate: 1000,
+		},
 	}
 	if diff := cmp.Diff(want, got, cmpRules); diff != "" {
 		t.Error(diff)
@@ -90,18 +96,142 @@ func TestSampleConfig(t *testing.T) {
 	if c.PFCP.NodeID != "127.0.0.8" || len(c.GTPU.Interfaces) != 1 || len(c.DNNs) != 1 {
 		t.Errorf("%+v", c)
 	}
-	// What is commented out is right too.
+	// What is commented out is right too: all keys of ours and a few of free5GC's.
 	text, err := os.ReadFile("../configs/upfcfg.yaml")
 	if err != nil {
 		t.Fatal(err)
 	}
-	text = regexp.MustCompile(`(?m)^( *)# (braid:|  \w+: |mtu: |natifname: )`).ReplaceAll(text, []byte("$1$2"))
-	c, err = ParseConfig("upfcfg.yaml", text)
+	theirs, ours, _ := strings.Cut(string(text), "\n# braid:")
+	theirs = regexp.MustCompile(`(?m)^( +)# (\w+: )`).ReplaceAllString(theirs, "$1$2")
+	ours = regexp.MustCompile(`(?m)^# `).ReplaceAllString(ours, "")
+	whole := theirs + "\nbraid:" + ours
+	c, err = ParseConfig("upfcfg.yaml", []byte(whole))
 	if err != nil {
-		t.Fatalf("%v:\n%s", err, text)
+		t.Fatalf("%v:\n%s", err, whole)
 	}
-	if c.Braid.Workers != 2 || c.Braid.TUN != "upfgtp" || c.Braid.Heartbeat != 10*time.Second || c.GTPU.MTU() != 1400 || c.DNNs[0].NATIfName != "eth0" {
+	if c.GTPU.MTU() != 1400 || c.GTPU.Interfaces[0].Advertise != addr("192.0.2.8") || c.DNNs[0].NATIfName != "eth0" {
 		t.Errorf("%+v", c)
+	}
+	if diff := cmp.Diff(sampleBraid, c.Braid, cmpRules); diff != "" {
+		t.Error(diff)
+	}
+	var keys struct{ Braid map[string]any }
+	if err := yaml.Unmarshal([]byte(whole), &keys); err != nil {
+		t.Fatal(err)
+	}
+	for _, k := range braidKeys {
+		if keys.Braid[k] == nil {
+			t.Errorf("the sample does not show braid.%s", k)
+		}
+	}
+}
+
+// sampleBraid is the section braid of configs/upfcfg.yaml.
+var sampleBraid = BraidConfig{
+	Workers: 2, TUN: "upfgtp", Heartbeat: 10 * time.Second,
+	Peers: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("127.0.0.1/32")},
+	State: "/var/lib/braid/upf.state", Echo: time.Minute, Grace: 30 * time.Second, RA: true,
+	BufferPackets: 64, ReportRate: 1000, NonGPP: []netip.Prefix{netip.MustParsePrefix("10.100.2.0/24")},
+	Rules: []LocalRule{
+		{"internet", 1, "010203", steer.Policy{Functionality: steer.MPTCP, Mode: steer.ActiveStandby, Priority: [2]steer.Priority{steer.Active, steer.Standby}, Usable: 3}},
+		{"internet", 2, "", steer.Policy{Functionality: steer.MPTCP, Mode: steer.LoadBalancing, Weight: [2]uint8{60, 40}, Priority: none, Usable: 3}},
+		{"ims", 0, "", steer.Policy{Functionality: steer.MPTCP, Mode: steer.Redundant, Priority: [2]steer.Priority{steer.Primary, steer.Secondary}, Usable: 3}},
+	},
+}
+
+// none are the priorities where a mode has none.
+var none = [2]steer.Priority{steer.NoStandby, steer.NoStandby}
+
+// TestBraidConfig holds the values that the sample does not show.
+func TestBraidConfig(t *testing.T) {
+	both := steer.Policy{Functionality: steer.MPTCP, Usable: 3}
+	standby, redundant, primary := both, both, both
+	standby.Priority = [2]steer.Priority{steer.Standby, steer.Active}
+	redundant.Mode, redundant.Priority = steer.Redundant, none
+	primary.Mode, primary.Priority = steer.Redundant, [2]steer.Priority{steer.Secondary, steer.Primary}
+	prefixes := func(ps ...string) (l []netip.Prefix) {
+		for _, p := range ps {
+			l = append(l, netip.MustParsePrefix(p))
+		}
+		return l
+	}
+	tests := []struct {
+		braid string
+		want  func(*BraidConfig)
+	}{
+		{"peers: ['10.1.2.3/8', '::ffff:10.0.0.1', '::ffff:192.0.2.0/120', 'fd00::1', 'fd00::1/64']", func(b *BraidConfig) {
+			b.Peers = prefixes("10.0.0.0/8", "10.0.0.1/32", "192.0.2.0/24", "fd00::1/128", "fd00::/64")
+		}},
+		{"peers: , nonGPP: , multiAccess: , state: ", func(*BraidConfig) {}},
+		{"echo: 0s, errorIndicationGrace: 0s", func(b *BraidConfig) { b.Echo, b.Grace = 0, 0 }},
+		{"ueToUE: local, routerAdvertisement: false, buffer: 10000, reportRate: 1", func(b *BraidConfig) {
+			b.UEToUE, b.RA, b.BufferPackets, b.ReportRate = true, false, 10000, 1
+		}},
+		{"multiAccess: [{mode: active-standby, active: non-3gpp}]", func(b *BraidConfig) { b.Rules = []LocalRule{{Policy: standby}} }},
+		{"multiAccess: [{dnn: ims, mode: redundant, snssai: {sst: 255, sd: 0A0b0C}}]", func(b *BraidConfig) {
+			b.Rules = []LocalRule{{"ims", 255, "0a0b0c", redundant}}
+		}},
+		{"multiAccess: [{mode: redundant, primary: non-3gpp}]", func(b *BraidConfig) { b.Rules = []LocalRule{{Policy: primary}} }},
+	}
+	for _, tc := range tests {
+		got, err := ParseConfig("upfcfg.yaml", []byte(withBraid(tc.braid)))
+		if err != nil {
+			t.Errorf("%s: %v", tc.braid, err)
+			continue
+		}
+		want := BraidConfig{TUN: "upfgtp", Echo: time.Minute, Grace: 30 * time.Second, RA: true, BufferPackets: 64, ReportRate: 1000}
+		tc.want(&want)
+		if diff := cmp.Diff(want, got.Braid, cmpRules); diff != "" {
+			t.Errorf("%s: %s", tc.braid, diff)
+		}
+	}
+}
+
+func withBraid(keys string) string {
+	return strings.Replace(free5gcConfig, "workers: 2, heartbeat: 10s", keys, 1)
+}
+
+func TestBrokenBraidConfig(t *testing.T) {
+	const prefixes = "allowed: a list of addresses such as 10.0.0.1 and address ranges such as 10.0.0.0/8"
+	tests := []struct{ braid, want string }{
+		{"peers: 10.0.0.0/8", "peers: " + prefixes},
+		{"peers: []", "peers: " + prefixes},
+		{"peers: [10.0.0.1, smf.example]", `peers[1]: "smf.example", ` + prefixes},
+		{"peers: [10.0.0.0/33]", `peers[0]: "10.0.0.0/33", ` + prefixes},
+		{"peers: ['fe80::1%eth0']", `peers[0]: "fe80::1%eth0", ` + prefixes},
+		{"nonGPP: [{a: 1}]", `nonGPP[0]: "", ` + prefixes},
+		{"state: [a]", "state: allowed: one value"},
+		{"echo: 60", `echo: "60", allowed: a time from 0s to 1h0m0s, such as 1s or 500ms`},
+		{"errorIndicationGrace: -1s", `errorIndicationGrace: "-1s", allowed: a time from 0s to 1h0m0s, such as 1s or 500ms`},
+		{"ueToUE: both", `ueToUE: "both", allowed: n6, local`},
+		{"routerAdvertisement: 1", `routerAdvertisement: "1", allowed: true, false`},
+		{"buffer: 0", `buffer: "0", allowed: a whole number from 1 to 10000`},
+		{"buffer: 10001", `buffer: "10001", allowed: a whole number from 1 to 10000`},
+		{"reportRate: 0", `reportRate: "0", allowed: a whole number from 1 to 1000000`},
+		{"multiAccess: {mode: redundant}", "multiAccess: allowed: a list with one entry or more"},
+		{"multiAccess: [redundant]", "multiAccess[0]: allowed: keys and values\nupfcfg.yaml:37: braid.multiAccess[0].mode: is not there, allowed: active-standby, load-balancing, redundant"},
+		{"multiAccess: [{dnn: a}]", "multiAccess[0].mode: is not there, allowed: active-standby, load-balancing, redundant"},
+		{"multiAccess: [{mode: smallest-delay}]", `multiAccess[0].mode: "smallest-delay", allowed: active-standby, load-balancing, redundant`},
+		{"multiAccess: [{mode: active-standby}]", `multiAccess[0].active: "", allowed: 3gpp, non-3gpp`},
+		{"multiAccess: [{mode: active-standby, active: wifi}]", `multiAccess[0].active: "wifi", allowed: 3gpp, non-3gpp`},
+		{"multiAccess: [{mode: active-standby, active: 3gpp, weights: {}}]", "multiAccess[0].weights: unknown key, allowed: dnn, snssai, mode, active"},
+		{"multiAccess: [{mode: redundant, primary: both}]", `multiAccess[0].primary: "both", allowed: 3gpp, non-3gpp`},
+		{"multiAccess: [{mode: load-balancing, weights: {3gpp: 60, non-3gpp: 50}}]", "multiAccess[0].weights: the sum is 110, allowed: 100"},
+		{"multiAccess: [{mode: load-balancing, weights: {3gpp: 300, non-3gpp: 50}}]", `multiAccess[0].weights.3gpp: "300", allowed: a whole number from 0 to 100`},
+		{"multiAccess: [{mode: load-balancing, weights: {3gpp: 100}}]", "multiAccess[0].weights.non-3gpp: is not there, allowed: percent, a whole number from 0 to 100"},
+		{"multiAccess: [{mode: load-balancing, weights: {3gpp: 60, non-3gpp: 40, wifi: 0}}]", "multiAccess[0].weights.wifi: unknown key, allowed: 3gpp, non-3gpp"},
+		{"multiAccess: [{mode: redundant, snssai: 1}]", "multiAccess[0].snssai: allowed: keys and values\nupfcfg.yaml:37: braid.multiAccess[0].snssai.sst: is not there, allowed: a whole number from 1 to 255"},
+		{"multiAccess: [{mode: redundant, snssai: {sd: '010203'}}]", "multiAccess[0].snssai.sst: is not there, allowed: a whole number from 1 to 255"},
+		{"multiAccess: [{mode: redundant, snssai: {sst: 0}}]", `multiAccess[0].snssai.sst: "0", allowed: a whole number from 1 to 255`},
+		{"multiAccess: [{mode: redundant, snssai: {sst: 1, sd: 10203}}]", `multiAccess[0].snssai.sd: "10203", allowed: six hex digits such as 010203`},
+		{"multiAccess: [{mode: redundant, snssai: {sst: 1, sd: 0x0102}}]", `multiAccess[0].snssai.sd: "0x0102", allowed: six hex digits such as 010203`},
+	}
+	for _, tc := range tests {
+		_, err := ParseConfig("upfcfg.yaml", []byte(withBraid(tc.braid)))
+		var ce *ConfigError
+		if want := "upfcfg.yaml:37: braid." + tc.want; !errors.As(err, &ce) || err.Error() != want {
+			t.Errorf("%s:\ngot  %v\nwant %s", tc.braid, err, want)
+		}
 	}
 }
 
@@ -115,6 +245,8 @@ func TestBrokenConfig(t *testing.T) {
 		{"a list for a value", "maxRetrans: 5", "maxRetrans: [5]", "upfcfg.yaml:9: pfcp.maxRetrans: allowed: one value"},
 		{"forwarder", "forwarder: gtp5g", "forwarder: gtp6g", `upfcfg.yaml:12: gtpu.forwarder: "gtp6g", allowed: gtp5g, sockets`},
 		{"interface type", "type: N3", "type: N6", `upfcfg.yaml:17: gtpu.ifList[0].type: "N6", allowed: N3, N9`},
+		{"advertised address of the other IP version", "addr: fd00::8\n      type: N9", "{addr: fd00::8, advertise: 192.0.2.8}", `upfcfg.yaml:21: gtpu.ifList[1].advertise: "192.0.2.8", allowed: an address that peers can send to, of the IP version of addr`},
+		{"advertised address that is none", "mtu: 1400", "advertise: 0.0.0.0", `upfcfg.yaml:20: gtpu.ifList[0].advertise: "0.0.0.0", allowed: an address that peers can send to, of the IP version of addr`},
 		{"interface address", "addr: fd00::8", "mtu: 9000", "upfcfg.yaml:21: gtpu.ifList[1].addr: is not there, allowed: an IP address or a host name"},
 		{"range", "10.60.0.0/16", "10.60.0.0", `upfcfg.yaml:27: dnnList[0].cidr: "10.60.0.0", allowed: an address range such as 10.60.0.0/16`},
 		{"no DNN", "dnnList:", "dnnlist:", "upfcfg.yaml:1: dnnList: allowed: a list with one entry or more"},
@@ -122,7 +254,7 @@ func TestBrokenConfig(t *testing.T) {
 		{"boolean", "enable: true", "enable: perhaps", `upfcfg.yaml:33: logger.enable: "perhaps", allowed: true, false`},
 		{"workers", "workers: 2", "workers: 65", `upfcfg.yaml:37: braid.workers: "65", allowed: a whole number from 0 to 64`},
 		{"device name", "heartbeat: 10s", "tun: a-name-too-long-for-linux", `upfcfg.yaml:37: braid.tun: "a-name-too-long-for-linux", allowed: a device name of 1 to 15 letters`},
-		{"unknown key of ours", "heartbeat: 10s", "hartbeat: 10s", "upfcfg.yaml:37: braid.hartbeat: unknown key, allowed: workers, tun, heartbeat"},
+		{"unknown key of ours", "heartbeat: 10s", "hartbeat: 10s", "upfcfg.yaml:37: braid.hartbeat: unknown key, allowed: " + strings.Join(braidKeys, ", ")},
 		{"section that is none", "braid: {workers: 2, heartbeat: 10s}", "braid: 2", "upfcfg.yaml:37: braid: allowed: keys and values"},
 	}
 	for _, tc := range tests {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -58,11 +59,7 @@ func (r *reader) section(path string, node *yaml.Node, line int) *section {
 // only complains of keys other than these.
 func (s *section) only(allowed ...string) {
 	for k, v := range s.keys {
-		known := false
-		for _, a := range allowed {
-			known = known || a == k
-		}
-		if !known {
+		if !slices.Contains(allowed, k) {
 			s.r.fail(v.Line, s.path+k, "unknown key, allowed: %s", strings.Join(allowed, ", "))
 		}
 	}
@@ -92,6 +89,46 @@ func (s *section) list(key string) []*section {
 		l = append(l, s.r.section(fmt.Sprintf("%s%s[%d].", s.path, key, i), n, n.Line))
 	}
 	return l
+}
+
+// prefixes are the addresses and address ranges of the list under key; an absent key
+// gives none.
+func (s *section) prefixes(key string) []netip.Prefix {
+	const allowed = "a list of addresses such as 10.0.0.1 and address ranges such as 10.0.0.0/8"
+	node := s.keys[key]
+	if node == nil || node.Tag == "!!null" {
+		return nil
+	}
+	if node.Kind != yaml.SequenceNode || len(node.Content) == 0 {
+		s.r.fail(node.Line, s.path+key, "allowed: %s", allowed)
+		return nil
+	}
+	var ps []netip.Prefix
+	for i, n := range node.Content {
+		if n.Kind == yaml.AliasNode {
+			n = n.Alias
+		}
+		p, err := parsePrefix(n.Value)
+		if err != nil {
+			s.r.fail(n.Line, fmt.Sprintf("%s%s[%d]", s.path, key, i), "%q, allowed: %s", n.Value, allowed)
+			continue
+		}
+		ps = append(ps, p)
+	}
+	return ps
+}
+
+// parsePrefix reads an address range, or an address as the range of it alone.
+// IPv4-mapped addresses count as IPv4.
+func parsePrefix(text string) (netip.Prefix, error) {
+	p, err := netip.ParsePrefix(text)
+	if a, notAddr := netip.ParseAddr(text); notAddr == nil && a.Zone() == "" {
+		p, err = netip.PrefixFrom(a, a.BitLen()), nil
+	}
+	if mapped := p.Addr().BitLen() - 32; p.Addr().Is4In6() && p.Bits() >= mapped {
+		p = netip.PrefixFrom(p.Addr().Unmap(), p.Bits()-mapped)
+	}
+	return p.Masked(), err
 }
 
 // scalar is the text under key; ok is false if the key is absent, null or, which

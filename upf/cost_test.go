@@ -99,7 +99,7 @@ func (c *coster) receive(d []byte) {
 	}
 }
 
-func heap() int {
+func heapOctets() int {
 	runtime.GC()
 	runtime.GC()
 	var m runtime.MemStats
@@ -111,14 +111,14 @@ func heap() int {
 func TestSessionMemory(t *testing.T) {
 	const sessions, bound = 20_000, 2176
 	c := newCoster(t)
-	before := heap()
+	before := heapOctets()
 	for n := range uint32(sessions) {
 		req := free5GCSession(n)
 		req.SetSequenceNumber(n + 1)
 		c.receive(datagramOf(t, req))
 	}
 	c.inbox = nil // the answers that it keeps for 15 s are not a session's
-	each := (heap() - before) / sessions
+	each := (heapOctets() - before) / sessions
 	if n := c.s.Sessions()[cpNode]; n != sessions {
 		t.Fatalf("%d sessions", n)
 	}

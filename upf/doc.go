@@ -11,5 +11,5 @@
 // detection, Ethernet sessions, redirection. Accepted without effect: usage
 // reporting rules, bit rates, buffering (packets are dropped), rules to and from
 // the CP function, thresholds and steering mode indicator of a MAR, ATSSS control
-// information, NAT to natifname.
+// information.
 package upf

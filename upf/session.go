@@ -2,7 +2,7 @@ package upf
 
 import (
 	"fmt"
-	"maps"
+	"net/netip"
 	"slices"
 
 	"github.com/wmnsk/go-pfcp/ie"
@@ -19,6 +19,11 @@ type session struct {
 	rules  ruleSet
 	holds  identity
 	chosen *chosen
+
+	set      *pfcp.SessionSet // nil = none
+	reportTo netip.Addr       // where its reports go; invalid = to the CP F-SEID's address
+	peers    []netip.Addr     // far ends of its outer headers, as they are counted in paths
+	usage    *sessionUsage    // nil if the session has had nothing to measure nor to report yet
 }
 
 // cpSession is how the CP function names the session.
@@ -39,17 +44,13 @@ type ruleSet struct {
 	mars      byID[uint16, *pfcp.MAR]
 	bars      byID[uint8, *pfcp.BAR]
 	endpoints byID[uint8, *pfcp.TrafficEndpoint]
-	urrs      map[uint32]bool
-}
-
-func newRuleSet() ruleSet {
-	return ruleSet{urrs: map[uint32]bool{}}
+	urrs      byID[uint32, *pfcp.URR]
 }
 
 func (r ruleSet) clone() ruleSet {
 	return ruleSet{
 		pdrs: r.pdrs.clone(), fars: r.fars.clone(), qers: r.qers.clone(), mars: r.mars.clone(),
-		bars: r.bars.clone(), endpoints: r.endpoints.clone(), urrs: maps.Clone(r.urrs),
+		bars: r.bars.clone(), endpoints: r.endpoints.clone(), urrs: r.urrs.clone(),
 	}
 }
 
@@ -210,14 +211,21 @@ func (r *ruleSet) createQER(i *ie.IE) *pfcp.Error {
 }
 
 func (r *ruleSet) createURR(i *ie.IE) *pfcp.Error {
-	id, err := pfcp.ParseCreateURR(i)
+	u, err := pfcp.ParseURR(i)
 	if err != nil {
 		return err
 	}
-	if r.urrs[id] {
-		return ruleError(pfcp.RuleURR, id, ie.URRID, twice)
+	switch {
+	case r.urrs.get(u.ID) != nil:
+		return ruleError(pfcp.RuleURR, u.ID, ie.URRID, twice)
+	case u.Method == 0:
+		return absent(ie.CauseMandatoryIEMissing, pfcp.RuleURR, u.ID, ie.MeasurementMethod, "no Measurement Method")
+	case u.Triggers == nil:
+		return absent(ie.CauseMandatoryIEMissing, pfcp.RuleURR, u.ID, ie.ReportingTriggers, "no Reporting Triggers")
+	case u.Unsupported != 0:
+		return ruleError(pfcp.RuleURR, u.ID, u.Unsupported, "is not supported")
 	}
-	r.urrs[id] = true
+	r.urrs.put(u)
 	return nil
 }
 
@@ -320,13 +328,22 @@ func (r *ruleSet) updateQER(i *ie.IE) *pfcp.Error {
 	return nil
 }
 
-// updateURR checks that the URR is there: what a URR says is not kept yet.
 func (r *ruleSet) updateURR(i *ie.IE) *pfcp.Error {
-	id, err := pfcp.ParseRuleID(i, pfcp.RuleURR)
-	if err == nil && !r.urrs[id] {
-		err = ruleError(pfcp.RuleURR, id, ie.URRID, unknown)
+	up, err := pfcp.ParseURR(i)
+	if err != nil {
+		return err
 	}
-	return err
+	old := r.urrs.get(up.ID)
+	switch {
+	case old == nil:
+		return ruleError(pfcp.RuleURR, up.ID, ie.URRID, unknown)
+	case up.Unsupported != 0:
+		return ruleError(pfcp.RuleURR, up.ID, up.Unsupported, "is not supported")
+	}
+	u := *old
+	u.Apply(up)
+	r.urrs.put(&u)
+	return nil
 }
 
 func (r *ruleSet) updateMAR(i *ie.IE) *pfcp.Error {
@@ -387,12 +404,25 @@ func (r *ruleSet) removeQER(id uint32) {
 }
 
 func (r *ruleSet) removeURR(id uint32) {
-	delete(r.urrs, id)
+	r.urrs.delete(id)
 	for k, p := range r.pdrs {
 		if slices.Contains(p.URRIDs, id) {
 			q := *p
 			q.URRIDs = without(q.URRIDs, id)
 			r.pdrs[k] = &q
+		}
+	}
+	for k, m := range r.mars {
+		n := *m
+		for i, a := range m.Access {
+			if a != nil && slices.Contains(a.URRIDs, id) {
+				b := *a
+				b.URRIDs = without(a.URRIDs, id)
+				n.Access[i] = &b
+			}
+		}
+		if n.Access != m.Access {
+			r.mars[k] = &n
 		}
 	}
 }

@@ -25,6 +25,7 @@ import (
 	"github.com/braid-upf/braid/dataplane"
 	"github.com/braid-upf/braid/dataplane/driver/sockets"
 	"github.com/braid-upf/braid/gtpu"
+	"github.com/braid-upf/braid/nat"
 	"github.com/braid-upf/braid/upf"
 )
 
@@ -120,17 +121,19 @@ func serve(ctx context.Context, cfg *upf.Config, log *slog.Logger) (err error) {
 	usr1 := make(chan os.Signal, 1)
 	signal.Notify(usr1, syscall.SIGUSR1)
 	defer signal.Stop(usr1)
-	for _, d := range cfg.DNNs {
-		if d.NATIfName != "" {
-			log.Warn("natifname is not carried out: NAT is left to the host", "dnn", d.Name, "natifname", d.NATIfName)
-		}
-	}
 	set, err := sockets.Open(driverConfig(cfg))
 	if err != nil {
 		return fmt.Errorf("data plane: %w", err)
 	}
 	defer func() { err = errors.Join(err, set.Close()) }()
-	plane, err := dataplane.New(dataplane.Config{Set: set, N3MTU: n3MTU(&cfg.GTPU)})
+	n6NAT, err := nat.Open(cfg.Braid.TUN, natRules(cfg, log))
+	if err != nil {
+		return fmt.Errorf("dnnList: %w", err)
+	}
+	defer func() { err = errors.Join(err, n6NAT.Close()) }()
+	plane, err := dataplane.New(dataplane.Config{
+		Set: set, N3MTU: n3MTU(&cfg.GTPU), Grace: cfg.Braid.Grace, UEToUE: cfg.Braid.UEToUE, Held: cfg.Braid.BufferPackets,
+	})
 	if err != nil {
 		return fmt.Errorf("data plane: %w", err)
 	}
@@ -162,6 +165,7 @@ func serve(ctx context.Context, cfg *upf.Config, log *slog.Logger) (err error) {
 			return fmt.Errorf("data plane: %w", err)
 		case e := <-plane.Events():
 			logEvent(log, e)
+			server.HandleEvent(e)
 		case <-usr1:
 			logCounters(log, server, plane)
 		}
@@ -185,6 +189,21 @@ func driverConfig(cfg *upf.Config) sockets.Config {
 		}
 	}
 	return c
+}
+
+// natRules are the DNNs' ranges that leave by an interface with its address.
+func natRules(cfg *upf.Config, log *slog.Logger) []nat.Rule {
+	var rules []nat.Rule
+	for _, d := range cfg.DNNs {
+		switch r := (nat.Rule{Source: d.CIDR, Interface: d.NATIfName}); {
+		case d.NATIfName == "" || slices.Contains(rules, r):
+		case d.CIDR.Addr().Is4():
+			rules = append(rules, r)
+		default:
+			log.Warn("NAT is not done for IPv6: its packets keep their addresses", "dnn", d.Name, "cidr", d.CIDR, "natifname", d.NATIfName)
+		}
+	}
+	return rules
 }
 
 // n3MTU is the MTU of N3 behind the MTU of the UE's packets that the config gives:

@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/nftables"
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
 )
@@ -138,7 +139,7 @@ func TestLife(t *testing.T) {
 version: 1.0.3
 pfcp: {addr: 127.0.0.8, nodeID: 127.0.0.8, retransTimeout: 1s, maxRetrans: 3}
 gtpu: {forwarder: gtp5g, ifList: [{addr: 127.0.0.8, type: N3, mtu: 1400}, {addr: 127.0.0.8, type: N9}]}
-dnnList: [{dnn: internet, cidr: 10.60.0.0/16}, {dnn: ims, cidr: 10.60.0.0/16}]
+dnnList: [{dnn: internet, cidr: 10.60.0.0/16, natifname: lo}, {dnn: ims, cidr: 10.60.0.0/16, natifname: lo}, {dnn: six, cidr: 'fd00:60::/32', natifname: lo}]
 logger: {enable: true, level: info}
 braid: {workers: 2, tun: braidtest}
 `)
@@ -164,6 +165,10 @@ braid: {workers: 2, tun: braidtest}
 	if link.Attrs().MTU != 1400 {
 		t.Errorf("the TUN's MTU is %d, want 1400", link.Attrs().MTU)
 	}
+	out.await(t, `\[WARN\].* NAT is not done for IPv6.* dnn=six cidr=fd00:60::/32 natifname=lo`)
+	if got := natRulesNow(t); got != 1 {
+		t.Errorf("%d NAT rules in table braid-braidtest, want 1", got)
+	}
 	if err := cmd.Process.Signal(syscall.SIGUSR1); err != nil {
 		t.Fatal(err)
 	}
@@ -178,11 +183,53 @@ braid: {workers: 2, tun: braidtest}
 	if _, err := netlink.LinkByName("braidtest"); err == nil {
 		t.Error("the TUN device is still there")
 	}
+	if got := natRulesNow(t); got != 0 {
+		t.Errorf("%d NAT rules after the end", got)
+	}
 	out.await(t, `UPF ends`)
 	for _, file := range logs {
 		b, err := os.ReadFile(file)
 		if err != nil || !bytes.Contains(b, []byte("UPF started")) {
 			t.Errorf("%s: %q, %v", file, b, err)
 		}
+	}
+}
+
+// natRulesNow is the number of the daemon's NAT rules in the test's namespace.
+func natRulesNow(t *testing.T) int {
+	t.Helper()
+	c, err := nftables.New()
+	if err != nil {
+		t.Fatal(err)
+	}
+	tables, err := c.ListTablesOfFamily(nftables.TableFamilyIPv4)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := 0
+	for _, table := range tables {
+		if table.Name != "braid-braidtest" {
+			t.Errorf("a table %s", table.Name)
+		}
+		rules, err := c.GetRules(table, &nftables.Chain{Name: "postrouting"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		n += len(rules)
+	}
+	return n
+}
+
+func TestNoInterface(t *testing.T) {
+	inNamespace(t)
+	file := writeConfig(t, `
+pfcp: {addr: 127.0.0.8}
+gtpu: {forwarder: gtp5g, ifList: [{addr: 127.0.0.8}]}
+dnnList: [{dnn: internet, cidr: 10.60.0.0/16, natifname: eth7}]
+`)
+	out, err := daemon(t.Context(), "-c", file).CombinedOutput()
+	var exit *exec.ExitError
+	if !errors.As(err, &exit) || exit.ExitCode() != exitFailure || !strings.Contains(string(out), "dnnList: natifname eth7: no such interface") {
+		t.Errorf("%v, says %q", err, out)
 	}
 }

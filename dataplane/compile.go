@@ -1,0 +1,339 @@
+package dataplane
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+
+	"github.com/braid-upf/braid/atsss/proxy"
+	"github.com/braid-upf/braid/atsss/steer"
+	"github.com/braid-upf/braid/dataplane/driver"
+	"github.com/braid-upf/braid/gtpu"
+)
+
+// Room that the headers in front of an IP packet take on N3, in bytes.
+const (
+	overhead4 = 20 + 8 + gtpu.GPDUContainerLen
+	overhead6 = 40 + 8 + gtpu.GPDUContainerLen
+)
+
+// compiler compiles the rules of one session.
+type compiler struct {
+	plane  *Plane
+	rules  *Rules
+	fars   map[*FAR]*far
+	qers   map[*QER][2]*qer // up, down; nil where it does nothing
+	meters map[*URR]*meter
+	tunnel map[uint32]int // index in set.tunnels
+	set    *ruleSet
+}
+
+// compile makes the ruleSet of r.
+func (p *Plane) compile(r *Rules) (*ruleSet, error) {
+	c := compiler{plane: p, rules: r, fars: map[*FAR]*far{}, qers: map[*QER][2]*qer{}, meters: map[*URR]*meter{}, tunnel: map[uint32]int{}, set: &ruleSet{}}
+	c.set.advertise = r.Advertise
+	c.set.mtu = uint16(p.ueMTU(false))
+	for _, u := range r.UEAddrs {
+		k := makeUEKey(u)
+		if !slices.Contains(c.set.ues, k) {
+			c.set.ues = append(c.set.ues, k)
+		}
+		if u.Addr().Is6() && !c.set.has6 {
+			c.set.prefix6, c.set.prefixLen, c.set.has6 = k.addr, k.bits, true
+		}
+	}
+	steps := []func() error{c.collect, c.uplink, c.downlink, c.endMarkers}
+	for _, step := range steps {
+		if err := step(); err != nil {
+			return nil, err
+		}
+	}
+	return c.set, nil
+}
+
+// collect makes the parts that PDRs share, in slices that grow no more afterwards:
+// PDRs point into them.
+func (c *compiler) collect() error {
+	var fars []*FAR
+	var qers []*QER
+	var urrs []*URR
+	addFAR := func(f *FAR) {
+		if f != nil && !slices.Contains(fars, f) {
+			fars = append(fars, f)
+		}
+	}
+	for _, list := range [][]PDR{c.rules.Uplink, c.rules.Downlink} {
+		for i := range list {
+			d := &list[i]
+			addFAR(d.FAR)
+			qers = appendNew(qers, d.QERs)
+			urrs = appendNew(urrs, d.URRs)
+			if d.MAR != nil {
+				for a, f := range d.MAR.FAR {
+					addFAR(f)
+					urrs = appendNew(urrs, d.MAR.URRs[a])
+				}
+			}
+		}
+	}
+	for _, u := range urrs {
+		addFAR(u.Spent)
+	}
+	c.set.fars = make([]far, len(fars))
+	for i, f := range fars {
+		c.fars[f] = &c.set.fars[i]
+		if err := c.far(f, &c.set.fars[i]); err != nil {
+			return fmt.Errorf("FAR %d: %w", f.ID, err)
+		}
+	}
+	c.makeQERs(qers)
+	c.set.meters = make([]meter, len(urrs))
+	for i, u := range urrs {
+		c.set.meters[i] = makeMeter(u)
+		if q := c.set.meters[i].quota; q != nil {
+			q.instead = c.fars[u.Spent]
+		}
+		c.meters[u] = &c.set.meters[i]
+	}
+	return nil
+}
+
+// makeQERs makes the parts of qers that do something.
+func (c *compiler) makeQERs(qers []*QER) {
+	for _, q := range qers {
+		for _, down := range [2]bool{false, true} {
+			if part, ok := makeQER(q, down); ok {
+				c.set.qers = append(c.set.qers, part)
+			}
+		}
+	}
+	c.set.qers = slices.Clone(c.set.qers)
+	for i := range c.set.qers {
+		part := &c.set.qers[i]
+		q := slices.IndexFunc(qers, func(q *QER) bool { return q.ID == part.id })
+		pair := c.qers[qers[q]]
+		pair[direction(part.down)] = part
+		c.qers[qers[q]] = pair
+	}
+}
+
+// direction is the index of what an array has for packets from the UE, or to it.
+func direction(down bool) int {
+	if down {
+		return 1
+	}
+	return 0
+}
+
+// appendNew appends what of more is not in list.
+func appendNew[T comparable](list, more []T) []T {
+	for _, v := range more {
+		if !slices.Contains(list, v) {
+			list = append(list, v)
+		}
+	}
+	return list
+}
+
+func (c *compiler) uplink() error {
+	for i := range c.rules.Uplink {
+		p := &c.rules.Uplink[i]
+		if p.TEID == 0 {
+			return fmt.Errorf("PDR %d: uplink without a TEID", p.ID)
+		}
+		d := c.pdr(p, false)
+		// A PDR that names no UE address may still be used only by the session's.
+		if len(d.ues) == 0 {
+			d.ues = prefixes(c.rules.UEAddrs)
+		}
+		if err := c.through(p.TEID, d); err != nil {
+			return fmt.Errorf("PDR %d: %w", p.ID, err)
+		}
+	}
+	return nil
+}
+
+func (c *compiler) downlink() error {
+	for i := range c.rules.Downlink {
+		p := &c.rules.Downlink[i]
+		d := c.pdr(p, true)
+		if p.TEID != 0 {
+			if err := c.through(p.TEID, d); err != nil {
+				return fmt.Errorf("PDR %d: %w", p.ID, err)
+			}
+			continue
+		}
+		c.set.downlink = append(c.set.downlink, d)
+	}
+	return nil
+}
+
+// through adds d to the tunnel that its packets come out of.
+func (c *compiler) through(teid uint32, d pdr) error {
+	i, ok := c.tunnel[teid]
+	if !ok {
+		i = len(c.set.tunnels)
+		c.tunnel[teid] = i
+		c.set.tunnels = append(c.set.tunnels, tunnel{teid: teid, down: d.down})
+	}
+	t := &c.set.tunnels[i]
+	if t.down != d.down {
+		return fmt.Errorf("TEID %#08x: %w", teid, errBothWays)
+	}
+	t.pdrs = append(t.pdrs, d)
+	return nil
+}
+
+var errBothWays = errors.New("one tunnel for packets to the UE and from it")
+
+// pdr compiles p; down says that its packets are for the UE.
+func (c *compiler) pdr(p *PDR, down bool) pdr {
+	d := pdr{id: p.ID, qfis: p.QFIs, access: p.Access, down: down, ues: prefixes(p.UEAddrs), rule: proxy.Rule{PDR: p.ID}}
+	if down && len(c.rules.Uplink) > 0 {
+		d.access = c.rules.Uplink[0].Access
+	}
+	for i := range p.Filters {
+		d.filters = append(d.filters, makeFilter(&p.Filters[i]))
+	}
+	for _, q := range p.QERs {
+		d.closed = d.closed || [2]bool{q.GateULClosed, q.GateDLClosed}[direction(down)]
+		if part := c.qers[q][direction(down)]; part != nil {
+			d.qers = append(d.qers, part)
+		}
+		if d.markQFI == 0 && q.QFI != 0 {
+			d.markQFI, d.markRQI = q.QFI, q.ReflectiveQoS && down
+		}
+	}
+	d.meters = c.metersOf(p.URRs)
+	d.before = slices.ContainsFunc(p.URRs, func(u *URR) bool { return u.BeforeQER })
+	d.far = c.fars[p.FAR]
+	if p.MAR != nil {
+		c.mar(p, &d)
+	}
+	return d
+}
+
+// mar has the policy of p's MAR steer what d lets through.
+func (c *compiler) mar(p *PDR, d *pdr) {
+	m := p.MAR
+	if m.Policy.Functionality == steer.MPTCP {
+		d.rule.Policy = &m.Policy
+		c.set.proxied = true
+	}
+	if p.FAR != nil { // a local rule
+		return
+	}
+	d.mar = &mar{policy: &m.Policy}
+	for a, f := range m.FAR {
+		d.mar.fars[a] = c.fars[f]
+		d.mar.meters[a] = c.metersOf(m.URRs[a])
+	}
+}
+
+func (c *compiler) metersOf(urrs []*URR) []*meter {
+	var ms []*meter
+	for _, u := range urrs {
+		ms = append(ms, c.meters[u])
+	}
+	return ms
+}
+
+// far compiles f into to.
+func (c *compiler) far(f *FAR, to *far) (err error) {
+	*to = far{id: f.ID, notify: f.Notify}
+	switch {
+	case f.Action == Drop:
+	case f.Action == Buffer:
+		to.action = actionHold
+		to.hold = &hold{most: c.plane.maxHeld}
+		if b := f.BAR; b != nil {
+			to.hold.delay = proxy.Time(b.Delay)
+			if b.Packets > 0 {
+				to.hold.most = min(b.Packets, mostHeld)
+			}
+		}
+	case f.OuterHeader != nil:
+		to.action = actionTunnel
+		to.out, err = c.egress(f.OuterHeader, f.To)
+	case f.To == ToUEs:
+		to.action = actionUEs
+	case f.To == ToCore:
+		to.action = actionN6
+	}
+	if err != nil {
+		return err
+	}
+	for i := range f.Duplicates {
+		copyTo, err := c.egress(&f.Duplicates[i], f.To)
+		if err != nil {
+			return err
+		}
+		to.copies = append(to.copies, copyTo)
+	}
+	return nil
+}
+
+// egress compiles the way into the tunnel that h leads to.
+func (c *compiler) egress(h *OuterHeader, to Destination) (egress, error) {
+	peer := h.Peer.Addr().Unmap()
+	local, ok := c.localAddr(peer, h)
+	if !ok {
+		return egress{}, fmt.Errorf("no N3 address to reach %v from", peer)
+	}
+	if peer.Is6() {
+		c.set.mtu = min(c.set.mtu, uint16(c.plane.ueMTU(true)))
+	}
+	return egress{
+		peer: driver.MakePeer(h.Peer), path: c.plane.paths.of(peer), teid: h.TEID, local: local, tos: h.TOS, up: to == ToCore || to == ToCP,
+	}, nil
+}
+
+// localAddr is the index of the N3 address that packets of header h leave from: the
+// one at which the tunnel of an access that h's FAR serves ends, else one at which any
+// tunnel of the session does, else the first; always of the peer's family.
+func (c *compiler) localAddr(peer netip.Addr, h *OuterHeader) (uint8, bool) {
+	n3 := c.plane.n3
+	fits := func(i int) bool { return i >= 0 && n3[i].Is4() == peer.Is4() }
+	access, known := c.accessOf(h)
+	for _, p := range c.rules.Uplink {
+		if i := slices.Index(n3, p.LocalAddr); fits(i) && (!known || p.Access == access) {
+			return uint8(i), true
+		}
+	}
+	i := slices.IndexFunc(n3, func(a netip.Addr) bool { return a.Is4() == peer.Is4() })
+	return uint8(max(i, 0)), i >= 0
+}
+
+// accessOf is the access of the MAR that reaches h by it.
+func (c *compiler) accessOf(h *OuterHeader) (steer.Access, bool) {
+	for i := range c.rules.Downlink {
+		if m := c.rules.Downlink[i].MAR; m != nil {
+			for a, f := range m.FAR {
+				if f != nil && f.OuterHeader == h {
+					return steer.Access(a), true
+				}
+			}
+		}
+	}
+	return 0, false
+}
+
+func (c *compiler) endMarkers() error {
+	for i := range c.rules.EndMarkers {
+		o, err := c.egress(&c.rules.EndMarkers[i], ToAccess)
+		if err != nil {
+			return fmt.Errorf("end marker: %w", err)
+		}
+		c.set.endMarkers = append(c.set.endMarkers, o)
+	}
+	return nil
+}
+
+func prefixes(ps []netip.Prefix) []prefix {
+	var out []prefix
+	for _, p := range ps {
+		out = append(out, makePrefix(p))
+	}
+	return out
+}

@@ -1,0 +1,385 @@
+package upf
+
+import (
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/wmnsk/go-pfcp/message"
+
+	"github.com/braid-upf/braid/dataplane"
+	"github.com/braid-upf/braid/pfcp"
+)
+
+// reporter is the part of the [Server] that reports to CP functions. All but inbox and
+// wake is guarded by the server's lock.
+type reporter struct {
+	clock func() time.Time
+	epoch time.Time // before the start, so that no stamp is 0
+	send  func(peer netip.AddrPort, m message.Message, done func(message.Message, error)) error
+	rate  float64 // Session Report Requests a second to one peer
+
+	now  time.Time // of the step or request that is being served
+	tick stamp     // the same
+
+	timers  timerHeap
+	due     []*sessionUsage // of expire
+	reads   []reading       // of collect
+	spent   []reading       // URRs whose quota has run out by time or events
+	peers   map[netip.Addr]*reportPeer
+	tunnels tunnelIndex
+	counts  reportCounts
+
+	inbox eventInbox
+	wake  chan struct{} // room for one
+}
+
+// reportCounts counts what is not reported.
+type reportCounts struct {
+	unmatchedErrors uint64 // Error Indications for a tunnel that no session sends to
+	lateUsage       uint64 // readings for a session or URR that was gone when they came
+	unanswered      uint64 // Session Report Requests without an answer
+	rejected        uint64 // and with one that rejects
+}
+
+// defaultReportRate is the rate where the config gives none.
+const defaultReportRate = 1000
+
+func newReporter(cfg *Config) *reporter {
+	r := &reporter{
+		clock: time.Now, rate: float64(cfg.Braid.ReportRate),
+		peers: map[netip.Addr]*reportPeer{}, tunnels: newTunnelIndex(), wake: make(chan struct{}, 1),
+	}
+	if r.rate <= 0 {
+		r.rate = defaultReportRate
+	}
+	r.refresh()
+	return r
+}
+
+// refresh looks at the clock.
+func (r *reporter) refresh() {
+	r.now = r.clock()
+	if r.epoch.IsZero() {
+		r.epoch = r.now.Add(-time.Second)
+	}
+	r.tick = stamp(r.now.Sub(r.epoch))
+}
+
+// stamp is t, which a worker has seen, on the monotonic clock.
+func (r *reporter) stamp(t time.Time) stamp { return r.tick - stamp(r.now.Sub(t)) }
+
+// wall is t as the clock on the wall now tells it: a step of that does not part a
+// report's times from now.
+func (r *reporter) wall(t stamp) time.Time { return r.now.Add(time.Duration(t - r.tick)) }
+
+// signal has the loop take its next step.
+func (r *reporter) signal() {
+	select {
+	case r.wake <- struct{}{}:
+	default:
+	}
+}
+
+// reportLoop takes steps until stop is closed.
+func (s *Server) reportLoop(stop <-chan struct{}) {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-stop:
+			return
+		case <-s.rep.wake:
+		case <-timer.C:
+		}
+		s.mu.Lock()
+		wait, more := s.step()
+		s.mu.Unlock()
+		if more {
+			timer.Reset(wait)
+		}
+	}
+}
+
+// step takes the workers' events, does what is due, and sends what the peers' pace
+// allows. more says that something is left to wait for, and wait for how long.
+func (s *Server) step() (wait time.Duration, more bool) {
+	s.rep.refresh()
+	s.takeEvents()
+	s.expire()
+	s.spend()
+	next := s.pump()
+	if len(s.rep.timers) > 0 {
+		next = sooner(next, s.rep.timers[0].deadline)
+	}
+	return max(0, time.Duration(next-s.rep.tick)), next != 0
+}
+
+// reading is a meter that is to be read: of the session's URR, or, with urr 0, when
+// the session's last packet was.
+type reading struct {
+	su  *sessionUsage
+	urr uint32
+}
+
+// wants has the meter of urr read, and what it has counted reported for why. URRs that
+// are linked to it report too (TS 29.244 §5.2.2.4).
+func (s *Server) wants(su *sessionUsage, urr uint32, why pfcp.UsageTrigger) {
+	m := su.meter(urr)
+	if m == nil {
+		return
+	}
+	first := m.wanted == 0
+	m.wanted |= why
+	if first {
+		s.rep.reads = append(s.rep.reads, reading{su, urr})
+		s.wantsLinked(su, urr)
+	}
+}
+
+// wantsLinked has the URRs read that are to report when urr does.
+func (s *Server) wantsLinked(su *sessionUsage, urr uint32) {
+	for i := range su.meters {
+		m := &su.meters[i]
+		u := su.rule(m)
+		if m.urr != urr && m.wanted == 0 && u.Triggered(pfcp.TriggerLIUSA) && slices.Contains(u.Linked, urr) {
+			s.wants(su, m.urr, pfcp.ReportLIUSA)
+		}
+	}
+}
+
+// queries are those for the first meters of list, as many as go to the plane at once,
+// and how many of list they are.
+func queries(list []reading, reset bool) (q []dataplane.UsageQuery, n int) {
+	for n < len(list) {
+		if len(q) > 0 && q[len(q)-1].SEID == list[n].su.sess.seid && list[n].urr != 0 && len(q[len(q)-1].URRs) > 0 {
+			q[len(q)-1].URRs = append(q[len(q)-1].URRs, list[n].urr)
+			n++
+			continue
+		}
+		if len(q) == maxBatch {
+			break
+		}
+		x := dataplane.UsageQuery{SEID: list[n].su.sess.seid, Reset: reset}
+		if list[n].urr != 0 {
+			x.URRs = []uint32{list[n].urr}
+		}
+		q = append(q, x)
+		n++
+	}
+	return q, n
+}
+
+// read reads the meters of list and calls each with each of them; one that the worker
+// does not have, no PDR naming it, has counted nothing.
+func (s *Server) read(list []reading, reset bool, each func(r reading, usage *dataplane.Usage, last time.Time)) {
+	for len(list) > 0 {
+		q, n := queries(list, reset)
+		answers, err := s.plane.Usage(q)
+		if err != nil || len(answers) != len(q) {
+			s.log.Error("meters not read", "sessions", len(q), "err", err)
+			answers = make([]dataplane.UsageAnswer, len(q))
+		}
+		at, urrs := 0, 0
+		for _, r := range list[:n] {
+			if urrs > 0 && urrs == max(1, len(q[at].URRs)) {
+				at, urrs = at+1, 0
+			}
+			urrs++
+			each(r, usageIn(&answers[at], r.urr), answers[at].LastPacket)
+		}
+		list = list[n:]
+	}
+}
+
+// collect reads the meters that are wanted, starts them again, and puts the reports
+// into the outboxes.
+func (s *Server) collect() {
+	s.read(s.rep.reads, true, func(r reading, usage *dataplane.Usage, _ time.Time) {
+		if m := r.su.meter(r.urr); m != nil {
+			u := r.su.rule(m)
+			s.post(r.su, s.report(m, u, s.take(m, u, usage), m.wanted))
+			m.wanted = 0
+		}
+	})
+	clear(s.rep.reads)
+	s.rep.reads = s.rep.reads[:0]
+}
+
+// look reads the meters of list as they go on, and has those report that have reached
+// a limit of time.
+func (s *Server) look(list []reading) {
+	s.read(list, false, func(r reading, usage *dataplane.Usage, last time.Time) {
+		if r.urr == 0 {
+			s.lookIdle(r.su, last)
+			return
+		}
+		m := r.su.meter(r.urr)
+		u := r.su.rule(m)
+		why, out := s.limits(m, u, usage)
+		if why&pfcp.ReportSTOPT != 0 {
+			why &^= pfcp.ReportSTOPT
+			s.post(r.su, []pfcp.UsageReport{s.bare(r.su, m.urr, pfcp.ReportSTOPT)})
+		}
+		if why != 0 {
+			s.wants(r.su, m.urr, why)
+		}
+		if out {
+			s.rep.spent = append(s.rep.spent, r)
+		}
+	})
+}
+
+// leastWait is the least time until a meter is looked at again: limits of time are
+// whole seconds.
+const leastWait = stamp(200 * time.Millisecond)
+
+// limits holds a reading against the limits of time: it says what has been reached,
+// whether the quota has run out, and sets the meter's next check to the earliest time
+// at which something else can be.
+func (s *Server) limits(m *meter, u *pfcp.URR, usage *dataplane.Usage) (why pfcp.UsageTrigger, spent bool) {
+	now := s.rep.tick
+	m.check = 0
+	wait := func(left stamp) { m.check = sooner(m.check, now+max(left, leastWait)) }
+	used := s.duration(m, u, usage)
+	if m.carry != nil {
+		used += m.carry.duration
+	}
+	if limit := seconds(u.Limits.TimeThreshold); limit != 0 && u.Triggered(pfcp.TriggerTIMTH) {
+		left := limit - stamp(used)
+		if left <= 0 {
+			why |= pfcp.ReportTIMTH
+			left = limit
+		}
+		wait(left)
+	}
+	if q := u.Limits.TimeQuota; q != nil && !u.Spent {
+		if left := seconds(*q) - stamp(m.used+s.duration(m, u, usage)); left > 0 {
+			wait(left)
+		} else {
+			why, spent = why|pfcp.ReportTIMQU, true
+		}
+	}
+	last := m.last
+	if !usage.Last.IsZero() {
+		last = max(last, s.rep.stamp(usage.Last))
+	}
+	if u.QuotaHolding != 0 && u.HasQuota() && !u.Spent {
+		if left := max(last, m.granted) + seconds(u.QuotaHolding) - now; left > 0 {
+			wait(left)
+		} else {
+			why, spent = why|pfcp.ReportQUHTI, true
+		}
+	}
+	if m.flowing {
+		if left := last + stamp(quiet(u)) - now; left > 0 {
+			wait(left)
+		} else {
+			m.flowing = false
+			why |= pfcp.ReportSTOPT
+		}
+	}
+	return why & asked(u), spent
+}
+
+// asked are the reports that u's Reporting Triggers ask for, of those that limits
+// gives.
+func asked(u *pfcp.URR) (to pfcp.UsageTrigger) {
+	for _, t := range [...]struct {
+		rule   pfcp.Triggers
+		report pfcp.UsageTrigger
+	}{
+		{pfcp.TriggerVOLTH, pfcp.ReportVOLTH},
+		{pfcp.TriggerVOLQU, pfcp.ReportVOLQU},
+		{pfcp.TriggerTIMTH, pfcp.ReportTIMTH},
+		{pfcp.TriggerTIMQU, pfcp.ReportTIMQU},
+		{pfcp.TriggerQUHTI, pfcp.ReportQUHTI},
+		{pfcp.TriggerSTART, pfcp.ReportSTART},
+		{pfcp.TriggerSTOPT, pfcp.ReportSTOPT},
+		{pfcp.TriggerEVETH, pfcp.ReportEVETH},
+		{pfcp.TriggerEVEQU, pfcp.ReportEVEQU},
+	} {
+		if u.Triggered(t.rule) {
+			to |= t.report
+		}
+	}
+	return to
+}
+
+// lookIdle reports a session that has had no packet for its User Plane Inactivity
+// Timer (TS 29.244 §5.11.3), once for each time that it falls idle.
+func (s *Server) lookIdle(su *sessionUsage, last time.Time) {
+	base := su.idleBase
+	told := int64(1) // no packet at all
+	if !last.IsZero() {
+		base, told = max(base, s.rep.stamp(last)), last.UnixNano()
+	}
+	su.idleCheck = base + stamp(su.idle)
+	if su.idleCheck > s.rep.tick {
+		return
+	}
+	su.idleCheck = s.rep.tick + stamp(su.idle)
+	if su.idleTold != told {
+		su.idleTold = told
+		su.out.next.idle = true
+		s.enqueue(su)
+	}
+}
+
+// monitored divides what m counts at the Monitoring Time (TS 29.244 §5.2.2.2.2). With
+// subsequent limits the meter starts again under them; without, it goes on, so that
+// the thresholds hold for all of it.
+func (s *Server) monitored(su *sessionUsage, m *meter, u *pfcp.URR) {
+	m.monitoring = 0
+	reset := u.Subsequent != nil
+	s.read([]reading{{su, m.urr}}, reset, func(_ reading, usage *dataplane.Usage, _ time.Time) {
+		t := &tally{*usage, s.duration(m, u, usage)}
+		if reset {
+			t = s.take(m, u, usage)
+		}
+		if m.carry != nil && reset {
+			t.add(m.carry)
+			m.carry = nil
+		}
+		m.before, m.beforeIn, m.beforeAt = t, !reset, s.rep.tick
+	})
+	s.change(su, m.urr, (*pfcp.URR).Monitored)
+}
+
+// spend takes what is left of the quotas that have run out by time or events.
+func (s *Server) spend() {
+	for _, r := range s.rep.spent {
+		s.change(r.su, r.urr, func(u *pfcp.URR) { u.Spent = true })
+	}
+	clear(s.rep.spent)
+	s.rep.spent = s.rep.spent[:0]
+}
+
+// change installs the session's rules with one URR changed.
+func (s *Server) change(su *sessionUsage, urr uint32, f func(*pfcp.URR)) {
+	sess := su.sess
+	old := sess.rules.urrs.get(urr)
+	if old == nil || su.gone {
+		return
+	}
+	set := sess.rules.clone()
+	u := *old
+	f(&u)
+	set.urrs.put(&u)
+	if err := s.reinstall(sess, set); err != nil {
+		s.log.Error("URR not changed", "seid", seidText(sess.seid), "urr", urr, "err", err)
+		return
+	}
+	s.arm(su.meter(urr), &u)
+	s.schedule(su)
+}
+
+// usageIn is the URR's reading in an answer.
+func usageIn(a *dataplane.UsageAnswer, urr uint32) *dataplane.Usage {
+	for i := range a.Usages {
+		if a.Usages[i].URR == urr {
+			return &a.Usages[i]
+		}
+	}
+	return &dataplane.Usage{URR: urr}
+}
