@@ -37,8 +37,7 @@ func (r ruleSet) bounded(apps applications) *pfcp.Error {
 		}
 	}
 	parts := 0
-	for _, e := range r.pdrs {
-		p := e.rule
+	for _, p := range r.pdrs {
 		parts += len(p.QERIDs) + len(p.URRIDs)
 		if p.PDI == nil {
 			continue

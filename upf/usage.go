@@ -151,8 +151,8 @@ func (s *Server) usageInstalled(sess *session) {
 	}
 	su := s.usageOf(sess)
 	su.meters = slices.DeleteFunc(su.meters, func(m meter) bool { return su.rule(&m) == nil })
-	for _, e := range sess.rules.urrs {
-		id, u := e.id, e.rule
+	for _, u := range sess.rules.urrs {
+		id := u.ID
 		m := su.meter(id)
 		if m == nil {
 			su.meters = append(su.meters, meter{urr: id, start: s.rep.tick, granted: s.rep.tick})
@@ -303,8 +303,8 @@ func (s *Server) usageReport(u *pfcp.URR, t *tally, why pfcp.UsageTrigger, info 
 // bare is a report of an event, which has no measurement (TS 29.244 Table 7.5.8.3-1).
 func (s *Server) bare(su *sessionUsage, urr uint32, why pfcp.UsageTrigger) pfcp.UsageReport {
 	r := pfcp.UsageReport{URR: urr, Trigger: why, Events: []time.Time{s.rep.now}}
-	for _, e := range su.sess.rules.pdrs { // a UE address that the CP function did not give is news to it
-		if slices.Contains(e.rule.URRIDs, urr) && len(e.rule.PDI.UEAddresses) > 0 {
+	for _, p := range su.sess.rules.pdrs { // a UE address that the CP function did not give is news to it
+		if slices.Contains(p.URRIDs, urr) && len(p.PDI.UEAddresses) > 0 {
 			return r
 		}
 	}

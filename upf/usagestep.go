@@ -365,7 +365,7 @@ func (s *Server) change(su *sessionUsage, urr uint32, f func(*pfcp.URR)) {
 	set := sess.rules.clone()
 	u := *old
 	f(&u)
-	set.urrs.put(urr, &u)
+	set.urrs.put(&u)
 	if err := s.reinstall(sess, set); err != nil {
 		s.log.Error("URR not changed", "seid", seidText(sess.seid), "urr", urr, "err", err)
 		return
