@@ -11,5 +11,5 @@
 // IE types above 271 are unknown to go-pfcp; those that we use are here.
 //
 // Left out: PFD management, traffic endpoints, Ethernet and MBS sessions, redundant
-// transmission, usage reports.
+// transmission.
 package pfcp

@@ -2,6 +2,7 @@ package upf
 
 import (
 	"errors"
+	"net"
 	"net/netip"
 	"time"
 
@@ -175,7 +176,7 @@ func (s *Server) answered(su *sessionUsage, resp message.Message, err error) {
 // unanswered keeps what has found no answer for the session's next report.
 func (s *Server) unanswered(su *sessionUsage, err error) {
 	s.rep.counts.unanswered++
-	if !errors.Is(err, pfcp.ErrTimeout) {
+	if !errors.Is(err, pfcp.ErrTimeout) && !errors.Is(err, net.ErrClosed) {
 		s.log.Warn("report", "seid", seidText(su.sess.seid), "node", su.sess.node, "err", err)
 	}
 	flight := su.out.flight

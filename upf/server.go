@@ -55,8 +55,8 @@ type Server struct {
 	registry *registry
 	rep      *reporter
 
-	reporting sync.WaitGroup // of the report loop
-	stop      chan struct{}  // ends it
+	reporting  sync.WaitGroup // of the report loop
+	stopReport context.CancelFunc
 }
 
 // node is a CP function that has set up an association (TS 29.244 §6.2.6).
@@ -89,7 +89,9 @@ func listen(cfg *Config, plane Plane, log *slog.Logger, addr netip.AddrPort, pee
 		_, err := s.endpoint.Start(peer, m, done)
 		return err
 	}
-	s.reporting.Go(func() { s.reportLoop(s.stop) })
+	ctx, stop := context.WithCancel(context.Background())
+	s.stopReport = stop
+	s.reporting.Go(func() { s.reportLoop(ctx.Done()) })
 	return s, nil
 }
 
@@ -97,7 +99,7 @@ func newServer(cfg *Config, plane Plane, log *slog.Logger) *Server {
 	s := &Server{
 		cfg: cfg, plane: plane, log: log, started: time.Now(),
 		nodes: map[string]*node{}, sessions: map[uint64]*session{}, byCP: map[cpSession]*session{}, registry: newRegistry(),
-		rep: newReporter(cfg), stop: make(chan struct{}),
+		rep: newReporter(cfg),
 	}
 	s.n3 = cfg.GTPU.Addrs("N3")
 	if len(s.n3) == 0 { // an intermediate UPF's config
@@ -125,7 +127,7 @@ func (s *Server) Close() error {
 		n.stop()
 	}
 	s.mu.Unlock()
-	close(s.stop)
+	s.stopReport()
 	s.reporting.Wait()
 	return s.endpoint.Close()
 }
