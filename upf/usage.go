@@ -151,17 +151,20 @@ func (s *Server) usageInstalled(sess *session) {
 	}
 	su := s.usageOf(sess)
 	su.meters = slices.DeleteFunc(su.meters, func(m meter) bool { return su.rule(&m) == nil })
+	var made []meter
 	for id, u := range sess.rules.urrs {
-		m := su.meter(id)
-		if m == nil {
-			su.meters = append(su.meters, meter{urr: id, start: s.rep.tick, granted: s.rep.tick})
-			slices.SortFunc(su.meters, func(a, b meter) int { return cmp.Compare(a.urr, b.urr) })
-			m = su.meter(id)
+		if su.meter(id) == nil {
+			m := meter{urr: id, start: s.rep.tick, granted: s.rep.tick}
 			if u.Informed(pfcp.InfoISTM) {
 				m.timed = s.rep.tick
 			}
+			made = append(made, m)
 		}
-		s.arm(m, u)
+	}
+	su.meters = append(su.meters, made...)
+	slices.SortFunc(su.meters, func(a, b meter) int { return cmp.Compare(a.urr, b.urr) })
+	for i := range su.meters {
+		s.arm(&su.meters[i], su.rule(&su.meters[i]))
 	}
 	s.schedule(su)
 }

@@ -326,10 +326,20 @@ func (s *Server) lookIdle(su *sessionUsage, last time.Time) {
 	}
 }
 
-// monitored divides what m counts at the Monitoring Time (TS 29.244 §5.2.2.2.2). With
+// monitored puts the subsequent limits of URRs in force whose Monitoring Time has come,
+// and divides what their meters count there.
+func (s *Server) monitored(list []reading) {
+	for _, r := range list {
+		m := r.su.meter(r.urr)
+		s.divide(r.su, m, r.su.rule(m))
+	}
+	s.change(list, (*pfcp.URR).Monitored)
+}
+
+// divide divides what m counts at the Monitoring Time (TS 29.244 §5.2.2.2.2). With
 // subsequent limits the meter starts again under them; without, it goes on, so that
 // the thresholds hold for all of it.
-func (s *Server) monitored(su *sessionUsage, m *meter, u *pfcp.URR) {
+func (s *Server) divide(su *sessionUsage, m *meter, u *pfcp.URR) {
 	m.monitoring = 0
 	reset := u.Subsequent != nil
 	s.read([]reading{{su, m.urr}}, reset, func(_ reading, usage *dataplane.Usage, _ time.Time) {
@@ -343,39 +353,50 @@ func (s *Server) monitored(su *sessionUsage, m *meter, u *pfcp.URR) {
 		}
 		m.before, m.beforeIn, m.beforeAt = t, !reset, s.rep.tick
 	})
-	s.change(su, m.urr, (*pfcp.URR).Monitored)
 }
 
 // spend takes what is left of the quotas that have run out by time or events.
 func (s *Server) spend() {
-	for _, r := range s.rep.spent {
-		s.change(r.su, r.urr, func(u *pfcp.URR) { u.Spent = true })
-	}
+	s.change(s.rep.spent, func(u *pfcp.URR) { u.Spent = true })
 	clear(s.rep.spent)
 	s.rep.spent = s.rep.spent[:0]
 }
 
-// change installs the session's rules with one URR changed.
-func (s *Server) change(su *sessionUsage, urr uint32, f func(*pfcp.URR)) {
-	sess := su.sess
-	old := sess.rules.urrs[urr]
-	if old == nil || su.gone {
-		return
+// change installs the sessions' rules with the URRs of list changed. Those of a session
+// stand together in list.
+func (s *Server) change(list []reading, f func(*pfcp.URR)) {
+	for len(list) > 0 {
+		su := list[0].su
+		n := slices.IndexFunc(list, func(r reading) bool { return r.su != su })
+		if n < 0 {
+			n = len(list)
+		}
+		if !su.gone {
+			s.changeSession(su, list[:n], f)
+		}
+		list = list[n:]
 	}
+}
+
+func (s *Server) changeSession(su *sessionUsage, list []reading, f func(*pfcp.URR)) {
+	sess := su.sess
 	set := sess.rules.clone()
-	u := *old
-	f(&u)
-	set.urrs[urr] = &u
+	for _, r := range list {
+		if old := set.urrs[r.urr]; old != nil {
+			u := *old
+			f(&u)
+			set.urrs[r.urr] = &u
+		}
+	}
 	c, err := compile(s.registry, s.n3, sess.seid, set, sess.chosen)
 	if err == nil {
 		_, err = s.install(sess, c)
 	}
 	if err != nil {
-		s.log.Error("URR not changed", "seid", seidText(sess.seid), "urr", urr, "err", err)
+		s.log.Error("URRs not changed", "seid", seidText(sess.seid), "urrs", len(list), "err", err)
 		return
 	}
-	s.arm(su.meter(urr), &u)
-	s.schedule(su)
+	s.usageInstalled(sess)
 }
 
 // usageIn is the URR's reading in an answer.
