@@ -89,7 +89,7 @@ const (
 )
 
 // maxLinked bounds the Linked URR IDs that a URR may have; more are refused.
-const maxLinked = 64
+const maxLinked = 16
 
 // ParseURR reads a Create URR or an Update URR.
 func ParseURR(i *ie.IE) (*URR, *Error) {

@@ -331,8 +331,8 @@ func TestErrorIndication(t *testing.T) {
 			t.Errorf("%d: %d reports, want %d", i, n, tc.want)
 		}
 	}
-	if n := b.s.rep.counts.unmatchedErrors; n != 6 {
-		t.Errorf("%d Error Indications matched nothing, want 6", n)
+	if c := b.s.ReportCounters(); c["error_indications_unmatched"] != 6 || c["reports_sent"] != 3 {
+		t.Errorf("counters %v, want 6 Error Indications unmatched and 3 reports", c)
 	}
 }
 

@@ -133,6 +133,7 @@ func (s *Server) sendReport(su *sessionUsage, a netip.Addr) bool {
 	}
 	flight, ies := su.pack(maxMessage - sessionHeader)
 	su.out.flight, su.out.retry = flight, 0
+	s.rep.counts.sent++
 	m := message.NewSessionReportRequest(0, 0, su.sess.cp.SEID, 0, 0, ies...)
 	err := s.rep.send(netip.AddrPortFrom(a, s.peerPort), m, func(resp message.Message, err error) {
 		s.mu.Lock()

@@ -237,6 +237,7 @@ func logCounters(log *slog.Logger, server *upf.Server, plane *dataplane.Plane) {
 	}
 	counters := plane.Counters()
 	sessions := counters["sessions"]
+	maps.Copy(counters, server.ReportCounters())
 	maps.DeleteFunc(counters, func(_ string, v uint64) bool { return v == 0 })
 	log.Info("counters that are not zero follow", "sessions", sessions, "lines", len(counters))
 	for _, name := range slices.Sorted(maps.Keys(counters)) {
