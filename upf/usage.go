@@ -93,8 +93,10 @@ func (t *tally) add(o *tally) {
 func (t *tally) cut(o *tally) *tally {
 	c := *o
 	for _, p := range [][2]*uint64{
-		{&t.Uplink.Packets, &c.Uplink.Packets}, {&t.Uplink.Octets, &c.Uplink.Octets},
-		{&t.Downlink.Packets, &c.Downlink.Packets}, {&t.Downlink.Octets, &c.Downlink.Octets},
+		{&t.Uplink.Packets, &c.Uplink.Packets},
+		{&t.Uplink.Octets, &c.Uplink.Octets},
+		{&t.Downlink.Packets, &c.Downlink.Packets},
+		{&t.Downlink.Octets, &c.Downlink.Octets},
 	} {
 		*p[1] = min(*p[0], *p[1])
 		*p[0] -= *p[1]

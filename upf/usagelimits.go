@@ -102,4 +102,3 @@ func (s *Server) lookIdle(su *sessionUsage, last time.Time) {
 		s.enqueue(su)
 	}
 }
-

@@ -225,8 +225,7 @@ func n3MTU(cfg *upf.GTPUConfig) int {
 
 func logEvent(log *slog.Logger, e dataplane.Event) {
 	log = log.With(upf.CategoryKey, "GTP-U")
-	switch e.Kind {
-	case dataplane.ErrorIndicationReceived:
+	if e.Kind == dataplane.ErrorIndicationReceived {
 		log.Debug("error indication", "from", e.From, "teid", fmt.Sprintf("%#x", e.TEID), "peer", e.Peer)
 	}
 }
