@@ -13,6 +13,5 @@
 // Bounds: what [MaxDatagram], and the limits on IEs, messages and stored answers beside
 // it, let in costs milliseconds at most, whatever it holds.
 //
-// Left out: traffic endpoints, Ethernet and MBS sessions, redundant
-// transmission, usage reports.
+// Left out: Ethernet and MBS sessions, redundant transmission.
 package pfcp

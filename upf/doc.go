@@ -22,8 +22,11 @@
 //
 // Left out, and refused where a rule asks for it: N9 (GTP-U towards other UPFs),
 // UE addresses chosen here, traffic endpoints, predefined rules, application
-// detection, Ethernet sessions, redirection. Accepted without effect: usage
-// reporting rules, bit rates, buffering (packets are dropped), rules to and from
-// the CP function, thresholds and steering mode indicator of a MAR, ATSSS control
-// information.
+// detection, Ethernet sessions, redirection. Accepted without effect: bit rates,
+// buffering (packets are dropped), rules to and from the CP function, thresholds
+// and steering mode indicator of a MAR, ATSSS control information.
+//
+// Usage is reported, and so are downlink data, error indications and inactivity
+// (TS 29.244 §5.2.2, §5.2.3.1, §5.2.5, §5.11.3, §7.5.8): docs/PFCP.md says what is done
+// of each IE.
 package upf

@@ -55,6 +55,12 @@ func FuzzDatagrams(f *testing.F) {
 	f.Fuzz(func(t *testing.T, b []byte) {
 		plane := &fakePlane{rules: map[uint64]*dataplane.Rules{}}
 		s := newServer(cfg, plane, slog.New(slog.DiscardHandler))
+		s.rep.send = func(_ netip.AddrPort, m message.Message, done func(message.Message, error)) error {
+			if _, err := message.Parse(marshalled(t, m)); err != nil {
+				t.Fatalf("our report: %v", err)
+			}
+			return pfcp.ErrTimeout
+		}
 		inbox := pfcp.NewInbox(pfcp.Config{Allow: s.allow(), Malformed: s.malformed}, s.handle)
 		now := time.Unix(1_700_000_000, 0)
 		runtime.LockOSThread()
@@ -79,6 +85,7 @@ func FuzzDatagrams(f *testing.F) {
 					t.Fatalf("our answer %x: %v", answer, err)
 				}
 			}
+			measureAll(s, plane)
 			checkConsistent(t, s, plane)
 		}
 		for _, n := range slices.Collect(maps.Values(s.nodes)) {
@@ -146,11 +153,26 @@ func setSeed() []byte {
 	return all
 }
 
+// withURRs has all PDRs of r name a URR of every kind.
+func withURRs(r *rulesSpec) *rulesSpec {
+	all := pfcp.Triggers(0xffffff)
+	limits := pfcp.Limits{VolumeThreshold: octets(1500), VolumeQuota: octets(9000), TimeThreshold: 1, TimeQuota: p(uint32(1)), EventThreshold: 1, EventQuota: p(uint32(1))}
+	r.urrs = []*pfcp.URR{
+		{ID: 1, Method: 7, Triggers: &all, Limits: limits, Subsequent: &limits, Period: 1, QuotaHolding: 1, QuotaValidity: 1, Linked: []uint32{2}},
+		{ID: 2, Method: 7, Triggers: &all, Linked: []uint32{1}, Limits: limits},
+	}
+	for _, d := range r.pdrs {
+		d.URRIDs = []uint32{1, 2}
+	}
+	return r
+}
+
 // multiAccessSeed is the life of a multi-access session.
 func multiAccessSeed() []byte {
 	return datagrams(
 		message.NewAssociationSetupRequest(0, pfcp.NodeIDIE(cpNode), pfcp.RecoveryTimeStampIE(cpStarted)),
-		establishment(1, maSession()),
+		establishment(1, withURRs(maSession())),
+		message.NewSessionModificationRequest(0, 0, 1, 0, 0, ie.NewQueryURR(ie.NewURRID(1)), ie.NewRemoveURR(ie.NewURRID(2)), ie.New(ie.UserPlaneInactivityTimer, []byte{0, 0, 0, 1})),
 		message.NewSessionModificationRequest(0, 0, 1, 0, 0, (&pfcp.MAR{ID: 1, Mode: p(uint8(2))}).IE(ie.UpdateMAR)),
 		message.NewSessionModificationRequest(0, 0, 1, 0, 0, ie.NewRemoveMAR(ie.NewMARID(1)), (&pfcp.PDR{ID: 3, FARID: p(uint32(2))}).IE(ie.UpdatePDR), ie.NewRemovePDR(ie.NewPDRID(4))),
 		message.NewSessionDeletionRequest(0, 0, 1, 0, 0),
@@ -171,6 +193,27 @@ func datagrams(messages ...message.Message) []byte {
 		all = append(all, d...)
 	}
 	return all
+}
+
+// measureAll has every URR count a packet, and the server report.
+func measureAll(s *Server, plane *fakePlane) {
+	for seid := range s.sessions {
+		for urr := range plane.meters[seid] {
+			for _, e := range plane.traffic(time.Now(), seid, urr, 1000, 1000) {
+				s.HandleEvent(e)
+			}
+		}
+	}
+	s.step()
+}
+
+func marshalled(t *testing.T, m message.Message) []byte {
+	t.Helper()
+	d := make([]byte, m.MarshalLen())
+	if err := m.MarshalTo(d); err != nil {
+		t.Fatal(err)
+	}
+	return d
 }
 
 // aimAtSession puts the SEID of a session that there is into d, if d asks for it.

@@ -242,8 +242,7 @@ func n3MTU(cfg *upf.GTPUConfig) int {
 
 func logEvent(log *slog.Logger, e dataplane.Event) {
 	log = log.With(upf.CategoryKey, "GTP-U")
-	switch e.Kind {
-	case dataplane.ErrorIndicationReceived:
+	if e.Kind == dataplane.ErrorIndicationReceived {
 		log.Debug("error indication", "from", e.From, "teid", fmt.Sprintf("%#x", e.TEID), "peer", e.Peer)
 	}
 }
@@ -254,6 +253,7 @@ func logCounters(log *slog.Logger, server *upf.Server, plane *dataplane.Plane) {
 	}
 	counters := plane.Counters()
 	sessions := counters["sessions"]
+	maps.Copy(counters, server.ReportCounters())
 	maps.DeleteFunc(counters, func(_ string, v uint64) bool { return v == 0 })
 	log.Info("counters that are not zero follow", "sessions", sessions, "lines", len(counters))
 	for _, name := range slices.Sorted(maps.Keys(counters)) {
