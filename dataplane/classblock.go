@@ -1,9 +1,6 @@
 package dataplane
 
-import (
-	"encoding/binary"
-	"math/bits"
-)
+import "math/bits"
 
 // blockUnits is the number of filters in a block: the bits of a vector.
 const blockUnits = 64
@@ -30,45 +27,29 @@ type block struct {
 	deeps []deepFilter // theirs, rising units
 }
 
-// values is what of a packet the tables are asked with.
-type values struct {
-	*tuple
-	qfi                                  uint8
-	remoteHi, remoteLo, localHi, localLo uint64
-}
-
-func makeValues(t *tuple, qfi uint8) values {
-	return values{
-		tuple:    t,
-		qfi:      qfi,
-		remoteHi: binary.BigEndian.Uint64(t.remote[:8]), remoteLo: binary.BigEndian.Uint64(t.remote[8:]),
-		localHi: binary.BigEndian.Uint64(t.local[:8]), localLo: binary.BigEndian.Uint64(t.local[8:]),
-	}
-}
-
 // match gives the units that match, and those that match but for the UE address.
-func (b *block) match(v *values, ip []byte) (but, all uint64) {
+func (b *block) match(t *tuple, qfi uint8, ip []byte) (but, all uint64) {
 	m := b.all
 	if b.proto != nil {
-		m &= b.proto.vector(v.proto)
+		m &= b.proto.vector(t.proto)
 	}
 	if b.remote != nil {
-		m &= b.remote.vector(v.remoteHi, v.remoteLo)
+		m &= b.remote.vector(&t.remote)
 	}
 	if b.remotePort != nil {
-		m &= b.remotePort.vector(v.remotePort, v.fragment)
+		m &= b.remotePort.vector(t.remotePort, t.fragment)
 	}
 	if b.localPort != nil {
-		m &= b.localPort.vector(v.localPort, v.fragment)
+		m &= b.localPort.vector(t.localPort, t.fragment)
 	}
 	if b.local != nil {
-		m &= b.local.vector(v.localHi, v.localLo)
+		m &= b.local.vector(&t.local)
 	}
 	if b.tos != nil {
-		m &= b.tos.vector(v.tos)
+		m &= b.tos.vector(t.tos)
 	}
 	if b.qfi != nil {
-		m &= b.qfi.vector(v.qfi)
+		m &= b.qfi.vector(qfi)
 	}
 	if m&b.deep != 0 {
 		m = b.matchDeep(m, ip)
@@ -76,7 +57,7 @@ func (b *block) match(v *values, ip []byte) (but, all uint64) {
 	if b.ues == nil {
 		return m, m
 	}
-	return m, m & b.ues.vector(v.localHi, v.localLo)
+	return m, m & b.ues.vector(&t.local)
 }
 
 // matchDeep takes out of m the units whose deepFilter does not match.

@@ -9,7 +9,7 @@ import "math/bits"
 // without any. More become bit vectors (Lakshman, Stiliadis 1998): a bit for each
 // filter, 64 to a block, and for each field that some filter restricts a table from
 // the packet's value to the vector of the filters that it satisfies. The first bit in
-// the AND of them all is the answer. Thus a lookup costs about the same for 2 filters
+// the AND of them all is the answer. Thus a lookup costs about the same for 3 filters
 // and for 64; each 64 more add a block that is asked if those before have no answer.
 type classifier struct {
 	pdrs   []pdr
@@ -57,30 +57,16 @@ func makeClassifier(pdrs []pdr) classifier {
 }
 
 // minUnits is the number of filters from which tables are faster.
-const minUnits = 2
+const minUnits = 3
 
 // lookup is the PDR of a packet, nil if none matches; spoofed then says that PDRs
 // matched but for the UE address. qfi is the packet's, [0, 63], or anyQFI. ip is the
 // packet from its IP header on, or nil: then no filter with an SPI or a flow label
 // matches.
 func (c *classifier) lookup(t *tuple, qfi uint8, ip []byte) (d *pdr, spoofed bool) {
-	if c.blocks == nil {
-		return c.linear(t, qfi, ip)
+	if c.blocks != nil {
+		return c.search(t, qfi, ip)
 	}
-	v := makeValues(t, qfi)
-	for i := range c.blocks {
-		b := &c.blocks[i]
-		but, all := b.match(&v, ip)
-		if all != 0 {
-			return &c.pdrs[b.owner[bits.TrailingZeros64(all)&(blockUnits-1)]], false
-		}
-		spoofed = spoofed || but != 0
-	}
-	return nil, spoofed
-}
-
-// linear is lookup without tables.
-func (c *classifier) linear(t *tuple, qfi uint8, ip []byte) (d *pdr, spoofed bool) {
 	for i := range c.pdrs {
 		d := &c.pdrs[i]
 		if d.qfis != 0 && d.qfis>>qfi&1 == 0 && qfi != anyQFI {
@@ -93,6 +79,19 @@ func (c *classifier) linear(t *tuple, qfi uint8, ip []byte) (d *pdr, spoofed boo
 			return d, false
 		}
 		spoofed = true
+	}
+	return nil, spoofed
+}
+
+// search is lookup with tables.
+func (c *classifier) search(t *tuple, qfi uint8, ip []byte) (d *pdr, spoofed bool) {
+	for i := range c.blocks {
+		b := &c.blocks[i]
+		but, all := b.match(t, qfi, ip)
+		if all != 0 {
+			return &c.pdrs[b.owner[bits.TrailingZeros64(all)&(blockUnits-1)]], false
+		}
+		spoofed = spoofed || but != 0
 	}
 	return nil, spoofed
 }

@@ -86,19 +86,19 @@ func TestClassifierSize(t *testing.T) {
 
 // BenchmarkClassifier: ns of a lookup; linear is the same rules tried one by one.
 func BenchmarkClassifier(b *testing.B) {
-	run := func(name string, lookup func(*tuple, uint8, []byte) (*pdr, bool), n, at int) {
+	run := func(name string, c *classifier, n, at int) {
 		b.Run(name, func(b *testing.B) {
 			b.ReportAllocs()
 			f := flow(at)
 			for b.Loop() {
-				if d, _ := lookup(&f, 9, nil); (d != nil) != (at < n) {
+				if d, _ := c.lookup(&f, 9, nil); (d != nil) != (at < n) {
 					b.Fatal(d)
 				}
 			}
 		})
 	}
 	plain := makeClassifier(plainRules())
-	run("plain", plain.lookup, 1, 0)
+	run("plain", &plain, 1, 0)
 	for _, shape := range ruleShapes {
 		for _, n := range ruleCounts {
 			c := makeClassifier(shapedRules(n, shape.filter))
@@ -108,8 +108,8 @@ func BenchmarkClassifier(b *testing.B) {
 				flow int
 			}{{"first", 0}, {"last", n - 1}, {"none", n}} {
 				name := fmt.Sprintf("%s/rules=%d/match=%s/", shape.name, n, at.name)
-				run(name+"tables", c.lookup, n, at.flow)
-				run(name+"linear", l.linear, n, at.flow)
+				run(name+"tables", &c, n, at.flow)
+				run(name+"linear", &l, n, at.flow)
 			}
 		}
 	}

@@ -2,9 +2,12 @@ package dataplane
 
 import (
 	"cmp"
+	"encoding/binary"
 	"maps"
 	"math/bits"
 	"slices"
+
+	"github.com/braid-upf/braid/packet"
 )
 
 // portTable leads from a port to the units that it satisfies. The ranges of the units
@@ -15,13 +18,14 @@ import (
 //	cuts              80   81           443   444
 //	piece        0       1       2         3         4
 //
-// Few cuts are counted one by one. Many are a set of bits in pages of 256 ports,
-// with the number of cuts below each page and each of its words beside it.
+// Few cuts are compared all at once, three to a word (see lanes). Many are a set of
+// bits in pages of 256 ports, with the number of cuts below each page and each of its
+// words beside it.
 type portTable struct {
 	vectors []uint64
-	none    uint64 // units without a range: what a packet without ports satisfies
-	few     [fewCuts]int32
-	top     []portTop // by the port's high byte; nil: few has the cuts
+	none    uint64              // units without a range: what a packet without ports satisfies
+	few     [fewCuts / 3]uint64 // in lanes, unused ones above all ports
+	top     []portTop           // by the port's high byte; nil: few has the cuts
 	pages   []portPage
 }
 
@@ -35,8 +39,16 @@ type portPage struct {
 	below [4]uint8 // in the words before
 }
 
-// fewCuts is the number of cuts up to which they are counted one by one.
-const fewCuts = 8
+// fewCuts is the number of cuts up to which they are compared all at once.
+const fewCuts = 9
+
+// lanes has the lowest bit of each of three lanes of 21 bits in a word. The highest
+// bit of a lane, laneTop, keeps subtractions apart.
+const (
+	laneBits = 21
+	laneTop  = laneBits - 1
+	lanes    = 1 | 1<<laneBits | 1<<(2*laneBits)
+)
 
 // makePortTable is nil if no unit has ranges.
 func makePortTable(units []unit, ranges func(*unit) []PortRange) *portTable {
@@ -62,16 +74,17 @@ func makePortTable(units []unit, ranges func(*unit) []PortRange) *portTable {
 	for i := range units {
 		t.fill(i, ranges(&units[i]), cuts)
 	}
-	for i := range t.few {
-		t.few[i] = 1 << 16
-	}
-	if len(cuts) <= fewCuts {
-		for i, c := range cuts {
-			t.few[i] = int32(c)
-		}
+	if len(cuts) > fewCuts {
+		t.setPages(cuts)
 		return t
 	}
-	t.setPages(cuts)
+	for i := range fewCuts {
+		c := uint64(1 << 16)
+		if i < len(cuts) {
+			c = uint64(cuts[i])
+		}
+		t.few[i/3] |= c << (i % 3 * laneBits)
+	}
 	return t
 }
 
@@ -116,21 +129,17 @@ func (t *portTable) vector(port uint16, fragment bool) uint64 {
 	if fragment {
 		return t.none
 	}
-	var piece int
 	if t.top == nil {
-		var n uint32
-		for _, c := range t.few {
-			n += uint32(c-int32(port)-1) >> 31 // 1 if c <= port
-		}
-		piece = int(n)
-	} else {
-		top := t.top[port>>8]
-		p := &t.pages[top.page]
-		w := port >> 6 & 3
-		at := uint64(2)<<(port&63) - 1 // the cuts up to port
-		piece = int(top.below) + int(p.below[w]) + bits.OnesCount64(p.cuts[w]&at)
+		// laneTop stays set where the port is not below the cut.
+		x := (uint64(port) | 1<<laneTop) * lanes
+		n := (x-t.few[0])>>laneTop&lanes + (x-t.few[1])>>laneTop&lanes + (x-t.few[2])>>laneTop&lanes
+		return t.vectors[n*lanes>>(2*laneBits)&(1<<laneTop-1)]
 	}
-	return t.vectors[piece]
+	top := t.top[port>>8]
+	p := &t.pages[top.page]
+	w := port >> 6 & 3
+	upTo := uint64(2)<<(port&63) - 1
+	return t.vectors[int(top.below)+int(p.below[w])+bits.OnesCount64(p.cuts[w]&upTo)]
 }
 
 // addrTable leads from an address to the units that it satisfies, by the longest of
@@ -209,7 +218,7 @@ func (t *addrTable) setSlots(ps []prefix, own map[prefix]uint64) {
 	// longest that holds it.
 	for i := len(ps) - 1; i >= 0; i-- {
 		p := &ps[i]
-		t.vectors[i+1] = own[*p] | t.vector(p.hi, p.lo)
+		t.vectors[i+1] = own[*p] | t.longest(p.hi, p.lo)
 		at := t.first(p.hi, p.lo, lengths[i])
 		for t.slots[at].vector != 0 {
 			at = (at + 1) & (len(t.slots) - 1)
@@ -228,12 +237,18 @@ func (t *addrTable) first(hi, lo uint64, length uint32) int {
 	return int(mix(hi+uint64(length), lo)) & (len(t.slots) - 1)
 }
 
-func (t *addrTable) vector(hi, lo uint64) uint64 {
+func (t *addrTable) vector(a *packet.Addr) uint64 {
+	hi, lo := binary.BigEndian.Uint64(a[:8]), binary.BigEndian.Uint64(a[8:])
 	for i := range t.few {
 		if p := &t.few[i]; hi&p.maskHi == p.hi && lo&p.maskLo == p.lo {
 			return t.vectors[i+1]
 		}
 	}
+	return t.longest(hi, lo)
+}
+
+// longest is vector by the hash table.
+func (t *addrTable) longest(hi, lo uint64) uint64 {
 	for i := range t.masks {
 		h, l := hi&t.masks[i].hi, lo&t.masks[i].lo
 		for at := t.first(h, l, uint32(i)); ; at = (at + 1) & (len(t.slots) - 1) {
