@@ -28,6 +28,8 @@ type hashTable[K comparable, V any] struct {
 	shift uint8          // 64 less the bits that dir takes
 	len   int
 	hash  func(K) uint64
+
+	first *V // keeps the loads of findBurst from being left out
 }
 
 type slot[K comparable, V any] struct {
@@ -69,9 +71,20 @@ func (t *hashTable[K, V]) find(h uint64, k K) *V {
 	}
 }
 
-// first loads the slot where the search for h begins, so that find has it near.
-func (t *hashTable[K, V]) first(h uint64) *V {
-	return t.dir[h>>(t.shift&63)][h%segmentSlots].value
+// findBurst sets out[i] to the value of keys[i], whose hash is h[i]. It first loads all
+// the slots where the searches begin: loops of loads that do not depend on each other
+// and of little else are worth as many misses at a time as the CPU can have.
+func (t *hashTable[K, V]) findBurst(h []uint64, keys []K, out []*V) {
+	keys, out = keys[:len(h)], out[:len(h)]
+	dir, shift := t.dir, t.shift&63
+	var first *V
+	for _, h := range h {
+		first = dir[h>>shift][h%segmentSlots].value
+	}
+	t.first = first
+	for i, k := range keys {
+		out[i] = t.find(h[i], k)
+	}
 }
 
 // put makes v, which is not nil, the value of k.

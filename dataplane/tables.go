@@ -49,18 +49,17 @@ func (t *teidTable) lookupBurst(teids []uint32, out []*tunnel) {
 		teids, out = teids[driver.MaxBurst:], out[driver.MaxBurst:]
 	}
 	h, out := t.hashes[:len(teids)], out[:len(teids)]
-	var first *tunnel
 	for i, id := range teids {
 		h[i] = t.hash(id)
-		first = t.table.first(h[i])
 	}
+	t.table.findBurst(h, teids, out)
+	t.warm(out)
+}
+
+// warm loads what a packet for each tunnel needs first: the tunnel, its first PDR and
+// its session, and what that PDR points to.
+func (t *teidTable) warm(out []*tunnel) {
 	warm := uint64(0)
-	if first != nil {
-		warm++
-	}
-	for i, id := range teids {
-		out[i] = t.table.find(h[i], id)
-	}
 	for _, u := range out {
 		if u != nil {
 			warm ^= uint64(u.teid)
@@ -68,13 +67,44 @@ func (t *teidTable) lookupBurst(teids []uint32, out []*tunnel) {
 	}
 	for _, u := range out {
 		if u != nil {
-			warm ^= u.session.seid
-			if len(u.pdrs) > 0 {
-				warm ^= u.pdrs[0].qfis
-			}
+			warm ^= u.session.seid ^ warmPDR(u.pdrs)
+		}
+	}
+	for _, u := range out {
+		if u != nil {
+			warm ^= warmTargets(u.pdrs)
 		}
 	}
 	t.warmed = warm
+}
+
+// warmPDR loads the first of pdrs.
+func warmPDR(pdrs []pdr) uint64 {
+	if len(pdrs) == 0 {
+		return 0
+	}
+	d := &pdrs[0]
+	warm := d.qfis
+	if d.far != nil {
+		warm++
+	}
+	return warm
+}
+
+// warmTargets loads what the first of pdrs points to.
+func warmTargets(pdrs []pdr) uint64 {
+	if len(pdrs) == 0 {
+		return 0
+	}
+	d := &pdrs[0]
+	warm := uint64(0)
+	if len(d.ues) > 0 {
+		warm ^= d.ues[0].lo
+	}
+	if d.far != nil {
+		warm ^= uint64(d.far.teid)
+	}
+	return warm
 }
 
 // ueTable finds the session of a UE address: tables of prefixes, IPv4 and IPv6 apart,
@@ -89,12 +119,23 @@ type ueTable struct {
 	count4             [33]int // sessions by length
 	count6             [129]int
 
-	keys   [driver.MaxBurst]key6
-	hashes [driver.MaxBurst]uint64
-	warmed uint64
+	// Scratch of lookupBurst: addresses without a session yet, and what they are asked
+	// with.
+	addrs4, addrs6 []address
+	hashes         [driver.MaxBurst]uint64
+	keys4          [driver.MaxBurst]uint64
+	keys6          [driver.MaxBurst]key6
+	found          [driver.MaxBurst]*session
+	warmed         uint64
 }
 
-// key6 is an IPv6 prefix, host bits zero, or in ueTable.keys an address.
+// address is an address of a burst, at this index.
+type address struct {
+	hi, lo uint64
+	index  int
+}
+
+// key6 is an IPv6 prefix, host bits zero.
 type key6 struct {
 	hi, lo uint64
 	bits   uint8
@@ -102,6 +143,8 @@ type key6 struct {
 
 func (t *ueTable) init() {
 	t.secret = makeSecret()
+	t.addrs4 = make([]address, 0, driver.MaxBurst)
+	t.addrs6 = make([]address, 0, driver.MaxBurst)
 	t.v4.init(t.hash4)
 	t.v6.init(t.hash6)
 }
@@ -118,10 +161,10 @@ func (t *ueTable) hash6(k key6) uint64 {
 	return t.secret.hash(k.hi^uint64(k.bits)<<56, k.lo)
 }
 
-// mask is the prefix of length n that the address k is in.
-func (k key6) mask(n uint8) key6 {
-	hi, lo := masks(n)
-	return key6{k.hi & hi, k.lo & lo, n}
+// makeKey6 is the prefix of length n that an IPv6 address is in.
+func makeKey6(hi, lo uint64, n uint8) key6 {
+	maskHi, maskLo := masks(n)
+	return key6{hi & maskHi, lo & maskLo, n}
 }
 
 // split is a in two words, and whether it is an IPv4 address.
@@ -187,7 +230,7 @@ func (t *ueTable) lookup(a *packet.Addr) *session {
 		return nil
 	}
 	for _, n := range t.lengths6 {
-		k := key6{hi: hi, lo: lo}.mask(n)
+		k := makeKey6(hi, lo, n)
 		if s := t.v6.find(t.hash6(k), k); s != nil {
 			return s
 		}
@@ -202,72 +245,49 @@ func (t *ueTable) lookupBurst(addrs []packet.Addr, out []*session) {
 		t.lookupBurst(addrs[:driver.MaxBurst], out[:driver.MaxBurst])
 		addrs, out = addrs[driver.MaxBurst:], out[driver.MaxBurst:]
 	}
-	out = out[:len(addrs)]
-	clear(out)
-	n4 := 0
+	clear(out[:len(addrs)])
+	t.addrs4, t.addrs6 = t.addrs4[:0], t.addrs6[:0]
 	for i := range addrs {
-		k := &t.keys[i]
-		var v4 bool
-		k.hi, k.lo, v4 = split(&addrs[i])
-		k.bits = 128
-		if v4 {
-			k.bits = 32
-			n4++
+		if hi, lo, v4 := split(&addrs[i]); v4 {
+			t.addrs4 = append(t.addrs4, address{hi, lo, i})
+		} else {
+			t.addrs6 = append(t.addrs6, address{hi, lo, i})
 		}
 	}
-	if n4 > 0 {
-		for _, n := range t.lengths4 {
-			t.round4(n, out)
+	for _, n := range t.lengths4 {
+		for j := range t.addrs4 {
+			t.keys4[j] = key4(uint32(t.addrs4[j].lo), n)
+			t.hashes[j] = t.hash4(t.keys4[j])
 		}
+		t.v4.findBurst(t.hashes[:len(t.addrs4)], t.keys4[:], t.found[:])
+		t.addrs4 = t.settle(t.addrs4, out)
 	}
-	if n4 < len(addrs) {
-		for _, n := range t.lengths6 {
-			t.round6(n, out)
+	for _, n := range t.lengths6 {
+		for j := range t.addrs6 {
+			t.keys6[j] = makeKey6(t.addrs6[j].hi, t.addrs6[j].lo, n)
+			t.hashes[j] = t.hash6(t.keys6[j])
 		}
+		t.v6.findBurst(t.hashes[:len(t.addrs6)], t.keys6[:], t.found[:])
+		t.addrs6 = t.settle(t.addrs6, out)
 	}
-	t.warm(out)
+	t.warm(out[:len(addrs)])
 }
 
-// round4 looks up the IPv4 addresses of keys that out has no session for by their
-// prefixes of length n.
-func (t *ueTable) round4(n uint8, out []*session) {
-	var first *session
-	for i := range out {
-		if k := &t.keys[i]; out[i] == nil && k.bits == 32 {
-			t.hashes[i] = t.hash4(key4(uint32(k.lo), n))
-			first = t.v4.first(t.hashes[i])
+// settle writes what was found for as to out, and gives the rest of as.
+func (t *ueTable) settle(as []address, out []*session) []address {
+	rest := as[:0]
+	for j, a := range as {
+		if s := t.found[j]; s != nil {
+			out[a.index] = s
+		} else {
+			rest = append(rest, a)
 		}
 	}
-	if first != nil {
-		t.warmed++
-	}
-	for i := range out {
-		if k := &t.keys[i]; out[i] == nil && k.bits == 32 {
-			out[i] = t.v4.find(t.hashes[i], key4(uint32(k.lo), n))
-		}
-	}
+	return rest
 }
 
-// round6 does the same for IPv6.
-func (t *ueTable) round6(n uint8, out []*session) {
-	var first *session
-	for i := range out {
-		if k := &t.keys[i]; out[i] == nil && k.bits == 128 {
-			t.hashes[i] = t.hash6(k.mask(n))
-			first = t.v6.first(t.hashes[i])
-		}
-	}
-	if first != nil {
-		t.warmed++
-	}
-	for i := range out {
-		if k := &t.keys[i]; out[i] == nil && k.bits == 128 {
-			out[i] = t.v6.find(t.hashes[i], k.mask(n))
-		}
-	}
-}
-
-// warm loads what a packet for each session needs first.
+// warm loads what a packet for each session needs first: the session, its rules, the
+// first downlink PDR, and what that points to.
 func (t *ueTable) warm(out []*session) {
 	warm := uint64(0)
 	for _, s := range out {
@@ -281,8 +301,13 @@ func (t *ueTable) warm(out []*session) {
 		}
 	}
 	for _, s := range out {
-		if s != nil && len(s.rules.downlink) > 0 {
-			warm ^= s.rules.downlink[0].qfis
+		if s != nil {
+			warm ^= warmPDR(s.rules.downlink)
+		}
+	}
+	for _, s := range out {
+		if s != nil {
+			warm ^= warmTargets(s.rules.downlink)
 		}
 	}
 	t.warmed = warm
