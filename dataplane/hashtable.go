@@ -20,8 +20,11 @@ import (
 // a lookup has one load that misses the caches: that of the slot. The table does not
 // get smaller.
 //
-// Invariants: a free slot's value is nil; every segment has free slots; between the
-// slot where the search for a key begins and the key there is none.
+// Values stand in the slots, so that a small one costs no load of its own. They move:
+// a pointer to a value is good until the next put or remove.
+//
+// Invariants: a free slot is zero, and no key is; every segment has free slots;
+// between the slot where the search for a key begins and the key there is none.
 type hashTable[K comparable, V any] struct {
 	dir   []*segment[K, V]
 	info  []*segmentInfo // of the same index in dir
@@ -29,12 +32,12 @@ type hashTable[K comparable, V any] struct {
 	len   int
 	hash  func(K) uint64
 
-	first *V // keeps the loads of findBurst from being left out
+	first K // keeps the loads of findBurst from being left out
 }
 
 type slot[K comparable, V any] struct {
 	key   K
-	value *V
+	value V
 }
 
 // segmentSlots is the number of slots of a segment, a power of two; segmentFull that
@@ -63,10 +66,14 @@ func (t *hashTable[K, V]) init(hash func(K) uint64) {
 
 // find is the value of k, whose hash is h; nil if it is not there.
 func (t *hashTable[K, V]) find(h uint64, k K) *V {
+	var free K
 	s := t.dir[h>>(t.shift&63)]
 	for i := h % segmentSlots; ; i = (i + 1) % segmentSlots {
-		if p := &s[i]; p.key == k || p.value == nil {
-			return p.value
+		switch p := &s[i]; p.key {
+		case free:
+			return nil
+		case k:
+			return &p.value
 		}
 	}
 }
@@ -77,9 +84,9 @@ func (t *hashTable[K, V]) find(h uint64, k K) *V {
 func (t *hashTable[K, V]) findBurst(h []uint64, keys []K, out []*V) {
 	keys, out = keys[:len(h)], out[:len(h)]
 	dir, shift := t.dir, t.shift&63
-	var first *V
+	var first K
 	for _, h := range h {
-		first = dir[h>>shift][h%segmentSlots].value
+		first = dir[h>>shift][h%segmentSlots].key
 	}
 	t.first = first
 	for i, k := range keys {
@@ -87,8 +94,8 @@ func (t *hashTable[K, V]) findBurst(h []uint64, keys []K, out []*V) {
 	}
 }
 
-// put makes v, which is not nil, the value of k.
-func (t *hashTable[K, V]) put(k K, v *V) {
+// put makes v the value of k, which is not zero.
+func (t *hashTable[K, V]) put(k K, v V) {
 	h := t.hash(k)
 	for t.info[h>>t.shift].len >= segmentFull {
 		t.split(h >> t.shift)
@@ -100,12 +107,13 @@ func (t *hashTable[K, V]) put(k K, v *V) {
 }
 
 // put says whether k is new.
-func (s *segment[K, V]) put(h uint64, k K, v *V) bool {
+func (s *segment[K, V]) put(h uint64, k K, v V) bool {
+	var free K
 	i := h % segmentSlots
-	for s[i].value != nil && s[i].key != k {
+	for s[i].key != free && s[i].key != k {
 		i = (i + 1) % segmentSlots
 	}
-	isNew := s[i].value == nil
+	isNew := s[i].key == free
 	s[i] = slot[K, V]{k, v}
 	return isNew
 }
@@ -117,19 +125,21 @@ func (t *hashTable[K, V]) split(d uint64) {
 		t.double()
 		d *= 2
 	}
+	var free K
 	old := t.dir[d]
 	a, b := new(segment[K, V]), new(segment[K, V])
 	ai, bi := &segmentInfo{bits: n}, &segmentInfo{bits: n}
 	for i := range old {
-		if p := &old[i]; p.value != nil {
-			h := t.hash(p.key)
-			if h>>(64-n)&1 == 0 {
-				a.put(h, p.key, p.value)
-				ai.len++
-			} else {
-				b.put(h, p.key, p.value)
-				bi.len++
-			}
+		p := &old[i]
+		if p.key == free {
+			continue
+		}
+		if h := t.hash(p.key); h>>(64-n)&1 == 0 {
+			a.put(h, p.key, p.value)
+			ai.len++
+		} else {
+			b.put(h, p.key, p.value)
+			bi.len++
 		}
 	}
 	// The segment's places in the directory: the first half is a's.
@@ -153,19 +163,20 @@ func (t *hashTable[K, V]) double() {
 	t.shift--
 }
 
-// remove removes k; false if it is not there.
-func (t *hashTable[K, V]) remove(k K) bool {
+// remove removes k, if it is there.
+func (t *hashTable[K, V]) remove(k K) {
+	var free K
 	h := t.hash(k)
 	s := t.dir[h>>t.shift]
 	i := h % segmentSlots
-	for s[i].value == nil || s[i].key != k {
-		if s[i].value == nil {
-			return false
+	for s[i].key != k {
+		if s[i].key == free {
+			return
 		}
 		i = (i + 1) % segmentSlots
 	}
 	// Keys behind the gap move into it unless their search begins behind it.
-	for j := (i + 1) % segmentSlots; s[j].value != nil; j = (j + 1) % segmentSlots {
+	for j := (i + 1) % segmentSlots; s[j].key != free; j = (j + 1) % segmentSlots {
 		begin := t.hash(s[j].key) % segmentSlots
 		if (j-begin)%segmentSlots >= (j-i)%segmentSlots {
 			s[i] = s[j]
@@ -175,7 +186,6 @@ func (t *hashTable[K, V]) remove(k K) bool {
 	s[i] = slot[K, V]{}
 	t.info[h>>t.shift].len--
 	t.len--
-	return true
 }
 
 // secret keys a hash.

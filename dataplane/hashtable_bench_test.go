@@ -4,7 +4,9 @@ import (
 	"fmt"
 	"math/bits"
 	"net/netip"
+	"runtime"
 	"testing"
+	"time"
 
 	"github.com/braid-upf/braid/dataplane/driver"
 	"github.com/braid-upf/braid/packet"
@@ -156,5 +158,54 @@ func BenchmarkSessionLookup(b *testing.B) {
 		if sum == 1 {
 			b.Log(sum)
 		}
+	}
+}
+
+func TestLookupAllocs(t *testing.T) {
+	c := newCrowd(t, 1000)
+	c.burst()
+	if n := testing.AllocsPerRun(100, func() {
+		c.teids.lookupBurst(c.teid[:], c.tunnels[:])
+		c.ues.lookupBurst(c.addr[:], c.sessions[:])
+	}); n != 0 {
+		t.Errorf("%v allocations", n)
+	}
+	for i := range c.tunnels {
+		if c.tunnels[i] == nil || c.tunnels[i].session != c.sessions[i] {
+			t.Fatalf("packet %d: %+v, %+v", i, c.tunnels[i], c.sessions[i])
+		}
+	}
+}
+
+// BenchmarkTablePut: ns and bytes an entry of a table that is filled from empty, and
+// the longest single put.
+func BenchmarkTablePut(b *testing.B) {
+	u := &tunnel{}
+	for _, n := range sessionCounts {
+		b.Run(fmt.Sprintf("entries=%d", n), func(b *testing.B) {
+			heap := func() float64 {
+				runtime.GC()
+				var m runtime.MemStats
+				runtime.ReadMemStats(&m)
+				return float64(m.HeapAlloc)
+			}
+			before := heap()
+			longest := time.Hour
+			var table teidTable
+			for b.Loop() {
+				table.init()
+				slowest := time.Duration(0)
+				for i := range n {
+					start := time.Now()
+					table.put(benchTEID(i), u)
+					slowest = max(slowest, time.Since(start))
+				}
+				longest = min(longest, slowest)
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*n), "ns/entry")
+			b.ReportMetric((heap()-before)/float64(n), "B/entry")
+			b.ReportMetric(float64(longest.Nanoseconds())/1000, "µs-longest")
+			runtime.KeepAlive(&table)
+		})
 	}
 }

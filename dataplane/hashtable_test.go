@@ -16,16 +16,15 @@ func TestTEIDTable(t *testing.T) {
 	table.init()
 	model := map[uint32]*tunnel{}
 	const world = 6000
-	teid := func() uint32 {
+	teid := func() uint32 { // not 0
 		// Those of one slot, as the UPF chooses them, and any.
 		if n := r.Uint32N(world); n%2 == 0 {
 			return 0x2a000000 + n
 		}
-		return r.Uint32N(world) * 715827
+		return (1 + r.Uint32N(world)) * 715827
 	}
 	var teids [driver.MaxBurst + 9]uint32
 	var out [len(teids)]*tunnel
-	puts := 0
 	for step := range 100_000 {
 		id := teid()
 		// Phases of more puts and of more removals.
@@ -33,7 +32,6 @@ func TestTEIDTable(t *testing.T) {
 			u := &tunnel{teid: id, session: &session{}}
 			table.put(id, u)
 			model[id] = u
-			puts++
 		} else {
 			table.remove(id)
 			delete(model, id)
@@ -62,6 +60,10 @@ func TestTEIDTable(t *testing.T) {
 		if table.lookup(id) != u {
 			t.Fatalf("%#x is lost", id)
 		}
+	}
+	// No tunnel has TEID 0, but packets may.
+	if u := table.lookup(0); u != nil {
+		t.Errorf("TEID 0 leads to %+v", u)
 	}
 	if len(table.table.dir) < 8 {
 		t.Errorf("a directory of %d: the test says little of growth", len(table.table.dir))
@@ -158,7 +160,7 @@ func benchUE(i int, v6 bool) netip.Addr {
 func TestHashTableGrowsInSteps(t *testing.T) {
 	hashed := 0
 	key := makeSecret()
-	var table hashTable[uint32, tunnel]
+	var table hashTable[uint32, *tunnel]
 	table.init(func(k uint32) uint64 {
 		hashed++
 		return key.hash(uint64(k), 0)
@@ -167,7 +169,7 @@ func TestHashTableGrowsInSteps(t *testing.T) {
 	most, splits := 0, 0
 	for i := range uint32(200_000) {
 		hashed = 0
-		table.put(i, u)
+		table.put(i+1, u)
 		most = max(most, hashed)
 		if hashed > 1 {
 			splits++

@@ -16,10 +16,11 @@ import (
 
 // teidTable leads from the TEID of a G-PDU to its tunnel.
 type teidTable struct {
-	table  hashTable[uint32, tunnel]
+	table  hashTable[uint32, *tunnel]
 	secret secret
 
 	hashes [driver.MaxBurst]uint64
+	found  [driver.MaxBurst]**tunnel
 	warmed uint64 // what was loaded for the caches' sake; else the compiler left it out
 }
 
@@ -33,13 +34,21 @@ func (t *teidTable) hash(teid uint32) uint64 { return t.secret.hash(uint64(teid)
 // len is the number of tunnels.
 func (t *teidTable) len() int { return t.table.len }
 
-// put makes u, which is not nil, the tunnel of teid.
+// put makes u the tunnel of teid; neither is zero.
 func (t *teidTable) put(teid uint32, u *tunnel) { t.table.put(teid, u) }
 
 func (t *teidTable) remove(teid uint32) { t.table.remove(teid) }
 
 // lookup is the tunnel of teid, nil if there is none.
-func (t *teidTable) lookup(teid uint32) *tunnel { return t.table.find(t.hash(teid), teid) }
+func (t *teidTable) lookup(teid uint32) *tunnel { return orNil(t.table.find(t.hash(teid), teid)) }
+
+// orNil is what p points to, nil if p is nil.
+func orNil[T any](p **T) *T {
+	if p == nil {
+		return nil
+	}
+	return *p
+}
 
 // lookupBurst sets out[i] to the tunnel of teids[i], and has the tunnels and their
 // first PDRs in the caches.
@@ -52,7 +61,10 @@ func (t *teidTable) lookupBurst(teids []uint32, out []*tunnel) {
 	for i, id := range teids {
 		h[i] = t.hash(id)
 	}
-	t.table.findBurst(h, teids, out)
+	t.table.findBurst(h, teids, t.found[:])
+	for i := range out {
+		out[i] = orNil(t.found[i])
+	}
 	t.warm(out)
 }
 
@@ -111,8 +123,8 @@ func warmTargets(pdrs []pdr) uint64 {
 // that are asked once for each prefix length in use, the longest first. UE addresses
 // have one length each; framed routes may add some.
 type ueTable struct {
-	v4     hashTable[uint64, session] // keys by key4
-	v6     hashTable[key6, session]
+	v4     hashTable[uint64, *session] // keys by key4
+	v6     hashTable[key6, *session]
 	secret secret
 
 	lengths4, lengths6 []uint8 // in use, falling
@@ -125,7 +137,7 @@ type ueTable struct {
 	hashes         [driver.MaxBurst]uint64
 	keys4          [driver.MaxBurst]uint64
 	keys6          [driver.MaxBurst]key6
-	found          [driver.MaxBurst]*session
+	found          [driver.MaxBurst]**session
 	warmed         uint64
 }
 
@@ -138,6 +150,7 @@ type address struct {
 // key6 is an IPv6 prefix, host bits zero.
 type key6 struct {
 	hi, lo uint64
+	used   bool // set: no key is zero
 	bits   uint8
 }
 
@@ -149,9 +162,9 @@ func (t *ueTable) init() {
 	t.v6.init(t.hash6)
 }
 
-// key4 is the prefix of length n that an IPv4 address is in, as a key.
+// key4 is the prefix of length n that an IPv4 address is in, as a key: not zero.
 func key4(a uint32, n uint8) uint64 {
-	return uint64(a)>>(32-n)<<(32-n)<<8 | uint64(n)
+	return uint64(a)>>(32-n)<<(32-n)<<8 | uint64(n) | 1<<63
 }
 
 func (t *ueTable) hash4(k uint64) uint64 { return t.secret.hash(k, 0) }
@@ -164,7 +177,7 @@ func (t *ueTable) hash6(k key6) uint64 {
 // makeKey6 is the prefix of length n that an IPv6 address is in.
 func makeKey6(hi, lo uint64, n uint8) key6 {
 	maskHi, maskLo := masks(n)
-	return key6{hi & maskHi, lo & maskLo, n}
+	return key6{hi & maskHi, lo & maskLo, true, n}
 }
 
 // split is a in two words, and whether it is an IPv4 address.
@@ -176,7 +189,7 @@ func split(a *packet.Addr) (hi, lo uint64, v4 bool) {
 // len is the number of prefixes.
 func (t *ueTable) len() int { return t.v4.len + t.v6.len }
 
-// put makes s, which is not nil, the session of k.
+// put makes s the session of k.
 func (t *ueTable) put(k ueKey, s *session) {
 	hi, lo, v4 := split(&k.addr)
 	if v4 && k.bits >= 96 {
@@ -186,7 +199,7 @@ func (t *ueTable) put(k ueKey, s *session) {
 		return
 	}
 	n := t.v6.len
-	t.v6.put(key6{hi, lo, k.bits}, s)
+	t.v6.put(makeKey6(hi, lo, k.bits), s)
 	count(&t.lengths6, t.count6[:], k.bits, t.v6.len-n)
 }
 
@@ -199,7 +212,7 @@ func (t *ueTable) remove(k ueKey) {
 		return
 	}
 	n := t.v6.len
-	t.v6.remove(key6{hi, lo, k.bits})
+	t.v6.remove(makeKey6(hi, lo, k.bits))
 	count(&t.lengths6, t.count6[:], k.bits, t.v6.len-n)
 }
 
@@ -224,7 +237,7 @@ func (t *ueTable) lookup(a *packet.Addr) *session {
 		for _, n := range t.lengths4 {
 			k := key4(uint32(lo), n)
 			if s := t.v4.find(t.hash4(k), k); s != nil {
-				return s
+				return *s
 			}
 		}
 		return nil
@@ -232,7 +245,7 @@ func (t *ueTable) lookup(a *packet.Addr) *session {
 	for _, n := range t.lengths6 {
 		k := makeKey6(hi, lo, n)
 		if s := t.v6.find(t.hash6(k), k); s != nil {
-			return s
+			return *s
 		}
 	}
 	return nil
@@ -278,7 +291,7 @@ func (t *ueTable) settle(as []address, out []*session) []address {
 	rest := as[:0]
 	for j, a := range as {
 		if s := t.found[j]; s != nil {
-			out[a.index] = s
+			out[a.index] = *s
 		} else {
 			rest = append(rest, a)
 		}
