@@ -191,7 +191,7 @@ func (r *ruleMaker) pdrs(n int) []PDR {
 			d.UEAddrs = append(d.UEAddrs, r.prefix())
 		}
 		if r.IntN(3) == 0 {
-			d.QFIs = 1<<r.IntN(4) | 1<<r.IntN(4)
+			d.QFIs = []uint64{1, 2, 6, 9, 15}[r.IntN(5)]
 		}
 		// Without filters hardly anything gets past a PDR: seldom but for the last.
 		if i == n-1 || r.IntN(8) != 0 {
