@@ -26,12 +26,19 @@ func stateBench(t *testing.T, file string) *bench {
 	return newBenchOf(t, testCfg(t, func(c *Config) { c.Braid.State = file }), slog.New(slog.DiscardHandler))
 }
 
+// beganEarlier has the server's life begin an hour before.
+func (b *bench) beganEarlier() {
+	b.s.mu.Lock()
+	b.s.started = b.s.started.Add(-time.Hour)
+	b.s.mu.Unlock()
+}
+
 // TestStateOverRestart: after an orderly end the next life of the UPF has all that
 // there was, under the same identifiers and the same Recovery Time Stamp.
 func TestStateOverRestart(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "state")
 	b := stateBench(t, file)
-	b.s.started = b.s.started.Add(-time.Hour) // else both lives begin in one second
+	b.beganEarlier() // else both lives begin in one second
 	b.setup(cpNode, pfcp.SMFSetIDIE(smfSet), pfcp.CPMPAS.IE(), pfcp.Alternative{Addrs: []netip.Addr{addr("127.0.0.2"), addr("fd00::2")}, Preferred: true}.IE())
 	b.ask(message.NewPFDManagementRequest(0, pfds("web", web, dns)))
 	chosen := maSession()
@@ -116,7 +123,7 @@ func TestStateOverRestart(t *testing.T) {
 func TestStateAfterCrash(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "state")
 	b := stateBench(t, file)
-	b.s.started = b.s.started.Add(-time.Hour)
+	b.beganEarlier()
 	b.associate()
 	b.established(1, plainSession(0x10, "10.60.0.10"))
 	if err := b.s.Close(); err != nil {
@@ -136,7 +143,7 @@ func TestStateAfterCrash(t *testing.T) {
 func TestBrokenState(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "state")
 	b := stateBench(t, file)
-	b.s.started = b.s.started.Add(-time.Hour)
+	b.beganEarlier()
 	b.associate()
 	b.established(1, maSession())
 	if err := b.s.Close(); err != nil {
