@@ -19,7 +19,7 @@ func FuzzRules(f *testing.F) {
 		f.Add(i.Type, i.Payload)
 	}
 	f.Fuzz(func(t *testing.T, typ uint16, b []byte) {
-		if len(b) > 0xffff || checkIEs(b, 0, maxDepth) != nil {
+		if left := maxIEs; len(b) > 0xffff || checkIEs(b, 0, maxDepth, &left) != nil {
 			return
 		}
 		switch typ {
@@ -70,9 +70,11 @@ func ruleSeeds() []*ie.IE {
 		Destination: ptr(InterfaceCore), OuterHeader: &OuterHeaderCreation{Description: GTPUIPv4, TEID: 0x501, IPv4: ip("10.100.8.1")},
 	}, {}}, BARID: ptr(uint8(6))}
 	qer := &QER{
-		ID: 1, CorrelationID: ptr(uint32(8)), Gate: ptr(uint8(4)), MBR: &BitRate{1_000_000, 1 << 33}, GBR: &BitRate{1, 1<<40 - 1},
-		QFI: ptr(uint8(9)), RQI: ptr(uint8(1)), PagingPolicy: ptr(uint8(3)), AveragingWindow: ptr(uint32(2000)), Control: ptr(uint8(1)),
-		Marking: &FlowMarking{TOS: &[2]uint8{0xb8, 0xfc}, SCI: &[2]uint8{1, 2}},
+		ID: 1, Gate: ptr(uint8(4)), MBR: &BitRate{1_000_000, 1 << 33}, GBR: &BitRate{1, 1<<40 - 1},
+		QFI: ptr(uint8(9)), RQI: ptr(uint8(1)), Hints: &QoSHints{
+			CorrelationID: ptr(uint32(8)), PagingPolicy: ptr(uint8(3)), AveragingWindow: ptr(uint32(2000)), Control: ptr(uint8(1)),
+			Marking: &FlowMarking{TOS: &[2]uint8{0xb8, 0xfc}, SCI: &[2]uint8{1, 2}},
+		},
 	}
 	bar := &BAR{ID: 6, Delay: ptr(uint8(20)), Packets: ptr(uint8(50))}
 	reportBAR := &BAR{ID: 6, Delay: ptr(uint8(20)), Duration: ptr(12 * time.Minute), MaxPackets: ptr(uint16(300))}
@@ -123,7 +125,8 @@ func usageSeed() *UsageReport {
 // TestRuleSeeds: the rules with all members survive the way to the wire and back.
 func TestRuleSeeds(t *testing.T) {
 	for _, i := range ruleSeeds() {
-		if err := checkIEs(i.Payload, 0, maxDepth); err != nil {
+		left := maxIEs
+		if err := checkIEs(i.Payload, 0, maxDepth, &left); err != nil {
 			t.Fatalf("IE %d: %v", i.Type, err)
 		}
 		var err *Error

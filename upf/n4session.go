@@ -68,7 +68,7 @@ func (s *Server) newSession(m *message.SessionEstablishmentRequest) (*session, *
 		s.remove(old)
 	}
 	sess.seid = s.newSEID()
-	c, err := s.compile(sess.seid, sess.rules, chosen{})
+	c, err := s.compile(sess.seid, sess.rules, nil)
 	return sess, c, err
 }
 
@@ -96,7 +96,7 @@ func (s *Server) install(sess *session, c *compiled) ([]dataplane.Usage, *pfcp.E
 	}
 	s.rep.tunnels.replace(sess.seid, old, c.set)
 	s.registry.replace(sess.seid, sess.holds, c.holds)
-	sess.rules, sess.holds, sess.chosen = c.set, c.holds, c.chosen
+	sess.rules, sess.holds, sess.chosen = c.set, c.holds, c.chosen.kept()
 	sess.peers = s.paths.replace(sess.node, sess.peers, c.rules, time.Now())
 	return last, nil
 }

@@ -105,8 +105,8 @@ func TestRecompile(t *testing.T) {
 		t.Error("not the session alone was installed again")
 	}
 	r := ruleSet{}
-	r.pdrs.put(1, &pfcp.PDR{ID: 1, PDI: &pfcp.PDI{}})
-	r.pdrs.put(2, &pfcp.PDR{ID: 2, PDI: &pfcp.PDI{ApplicationID: "web"}})
+	r.pdrs.put(&pfcp.PDR{ID: 1, PDI: &pfcp.PDI{}})
+	r.pdrs.put(&pfcp.PDR{ID: 2, PDI: &pfcp.PDI{ApplicationID: "web"}})
 	for _, tc := range []struct {
 		id   string
 		want bool

@@ -62,8 +62,8 @@ func BenchmarkPeriodicReports(b *testing.B) {
 	node := r.s.nodes[cpNode]
 	for n := range sessions {
 		sess := &session{seid: uint64(n + 1), cp: pfcp.FSEID{SEID: uint64(n + 1), IPv4: addr(cpNode)}, node: node.id, rules: ruleSet{}}
-		sess.rules.urrs.put(1, one)
-		sess.rules.urrs.put(2, two)
+		sess.rules.urrs.put(one)
+		sess.rules.urrs.put(two)
 		r.s.sessions[sess.seid] = sess
 		r.now = r.now.Add(period / sessions)
 		r.s.rep.refresh()

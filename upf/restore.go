@@ -85,7 +85,7 @@ func (s *Server) restoreSession(saved savedSession) *pfcp.Error {
 	if err := sess.rules.establish(saved.establish); err != nil {
 		return err
 	}
-	c, err := s.compile(sess.seid, sess.rules, chosen{})
+	c, err := s.compile(sess.seid, sess.rules, nil)
 	if err != nil {
 		return err
 	}

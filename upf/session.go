@@ -1,6 +1,7 @@
 package upf
 
 import (
+	"fmt"
 	"net/netip"
 	"slices"
 
@@ -17,7 +18,7 @@ type session struct {
 	node   string     // node ID of the CP function
 	rules  ruleSet
 	holds  identity
-	chosen chosen
+	chosen *chosen
 
 	set      *pfcp.SessionSet // nil = none
 	reportTo netip.Addr       // where its reports go; invalid = to the CP F-SEID's address
@@ -37,13 +38,13 @@ type cpSession struct {
 // ruleSet are the rules of a session as the CP function gave them, by ID. The
 // rules are immutable: a change puts a new one in the place of the old.
 type ruleSet struct {
-	pdrs      byID[uint16, pfcp.PDR]
-	fars      byID[uint32, pfcp.FAR]
-	qers      byID[uint32, pfcp.QER]
-	mars      byID[uint16, pfcp.MAR]
-	bars      byID[uint8, pfcp.BAR]
-	endpoints byID[uint8, pfcp.TrafficEndpoint]
-	urrs      byID[uint32, pfcp.URR]
+	pdrs      byID[uint16, *pfcp.PDR]
+	fars      byID[uint32, *pfcp.FAR]
+	qers      byID[uint32, *pfcp.QER]
+	mars      byID[uint16, *pfcp.MAR]
+	bars      byID[uint8, *pfcp.BAR]
+	endpoints byID[uint8, *pfcp.TrafficEndpoint]
+	urrs      byID[uint32, *pfcp.URR]
 }
 
 func (r ruleSet) clone() ruleSet {
@@ -87,6 +88,9 @@ func (r *ruleSet) establish(m *message.SessionEstablishmentRequest) *pfcp.Error 
 	if err := withoutSRRs(m.CreateSRR); err != nil {
 		return err
 	}
+	if err := carriesIP(m.PDNType); err != nil {
+		return err
+	}
 	return r.create(m.CreatePDR, m.CreateFAR, m.CreateQER, m.CreateURR, m.CreateMAR, atMostOne(m.CreateBAR), m.CreateTrafficEndpoint)
 }
 
@@ -115,6 +119,16 @@ func withoutSRRs(lists ...[]*ie.IE) *pfcp.Error {
 		}
 	}
 	return nil
+}
+
+// carriesIP refuses a session of other than IP packets; the PDN Type IE (TS 29.244
+// §8.2.79) may be nil.
+func carriesIP(i *ie.IE) *pfcp.Error {
+	const ipv4v6 = 3
+	if i == nil || len(i.Payload) > 0 && i.Payload[0]&7 <= ipv4v6 {
+		return nil
+	}
+	return &pfcp.Error{Cause: ie.CauseServiceNotSupported, Offending: ie.PDNType, Text: fmt.Sprintf("PDN type %x, known are IPv4, IPv6 and IPv4v6 (1 to 3)", i.Payload)}
 }
 
 // atMostOne is the list of an IE that a message has once or not at all.
@@ -162,7 +176,7 @@ func (r *ruleSet) createPDR(i *ie.IE) *pfcp.Error {
 	case p.PDI == nil:
 		return absent(ie.CauseMandatoryIEMissing, pfcp.RulePDR, id, ie.PDI, "no PDI")
 	}
-	r.pdrs.put(p.ID, p)
+	r.pdrs.put(p)
 	return nil
 }
 
@@ -177,7 +191,7 @@ func (r *ruleSet) createFAR(i *ie.IE) *pfcp.Error {
 	case f.ApplyAction == nil:
 		return absent(ie.CauseMandatoryIEMissing, pfcp.RuleFAR, f.ID, ie.ApplyAction, "no Apply Action")
 	}
-	r.fars.put(f.ID, f)
+	r.fars.put(f)
 	return nil
 }
 
@@ -192,7 +206,7 @@ func (r *ruleSet) createQER(i *ie.IE) *pfcp.Error {
 	case q.Gate == nil:
 		return absent(ie.CauseMandatoryIEMissing, pfcp.RuleQER, q.ID, ie.GateStatus, "no Gate Status")
 	}
-	r.qers.put(q.ID, q)
+	r.qers.put(q)
 	return nil
 }
 
@@ -211,7 +225,7 @@ func (r *ruleSet) createURR(i *ie.IE) *pfcp.Error {
 	case u.Unsupported != 0:
 		return ruleError(pfcp.RuleURR, u.ID, u.Unsupported, "is not supported")
 	}
-	r.urrs.put(u.ID, u)
+	r.urrs.put(u)
 	return nil
 }
 
@@ -231,7 +245,7 @@ func (r *ruleSet) createMAR(i *ie.IE) *pfcp.Error {
 	case m.Access[0] == nil && m.Access[1] == nil:
 		return absent(ie.CauseConditionalIEMissing, pfcp.RuleMAR, id, ie.TGPPAccessForwardingActionInformation, "no access forwarding action information")
 	}
-	r.mars.put(m.ID, m)
+	r.mars.put(m)
 	return nil
 }
 
@@ -280,7 +294,7 @@ func (r *ruleSet) updatePDR(i *ie.IE) *pfcp.Error {
 	}
 	p := *old
 	p.Apply(u)
-	r.pdrs.put(u.ID, &p)
+	r.pdrs.put(&p)
 	return nil
 }
 
@@ -295,7 +309,7 @@ func (r *ruleSet) updateFAR(i *ie.IE) (*pfcp.FAR, *pfcp.Error) {
 	}
 	f := *old
 	f.Apply(u)
-	r.fars.put(u.ID, &f)
+	r.fars.put(&f)
 	return u, nil
 }
 
@@ -310,7 +324,7 @@ func (r *ruleSet) updateQER(i *ie.IE) *pfcp.Error {
 	}
 	q := *old
 	q.Apply(u)
-	r.qers.put(u.ID, &q)
+	r.qers.put(&q)
 	return nil
 }
 
@@ -328,7 +342,7 @@ func (r *ruleSet) updateURR(i *ie.IE) *pfcp.Error {
 	}
 	u := *old
 	u.Apply(up)
-	r.urrs.put(up.ID, &u)
+	r.urrs.put(&u)
 	return nil
 }
 
@@ -343,7 +357,7 @@ func (r *ruleSet) updateMAR(i *ie.IE) *pfcp.Error {
 	}
 	m := *old
 	m.Apply(u)
-	r.mars.put(u.ID, &m)
+	r.mars.put(&m)
 	return nil
 }
 
@@ -380,35 +394,35 @@ func (r *ruleSet) remove(m *message.SessionModificationRequest) *pfcp.Error {
 
 func (r *ruleSet) removeQER(id uint32) {
 	r.qers.delete(id)
-	for k, e := range r.pdrs {
-		if slices.Contains(e.rule.QERIDs, id) {
-			q := *e.rule
+	for k, p := range r.pdrs {
+		if slices.Contains(p.QERIDs, id) {
+			q := *p
 			q.QERIDs = without(q.QERIDs, id)
-			r.pdrs[k].rule = &q
+			r.pdrs[k] = &q
 		}
 	}
 }
 
 func (r *ruleSet) removeURR(id uint32) {
 	r.urrs.delete(id)
-	for k, e := range r.pdrs {
-		if slices.Contains(e.rule.URRIDs, id) {
-			q := *e.rule
+	for k, p := range r.pdrs {
+		if slices.Contains(p.URRIDs, id) {
+			q := *p
 			q.URRIDs = without(q.URRIDs, id)
-			r.pdrs[k].rule = &q
+			r.pdrs[k] = &q
 		}
 	}
-	for k, e := range r.mars {
-		n := *e.rule
-		for i, a := range e.rule.Access {
+	for k, m := range r.mars {
+		n := *m
+		for i, a := range m.Access {
 			if a != nil && slices.Contains(a.URRIDs, id) {
 				b := *a
 				b.URRIDs = without(a.URRIDs, id)
 				n.Access[i] = &b
 			}
 		}
-		if n.Access != e.rule.Access {
-			r.mars[k].rule = &n
+		if n.Access != m.Access {
+			r.mars[k] = &n
 		}
 	}
 }

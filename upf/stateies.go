@@ -13,26 +13,26 @@ import (
 // as they are now.
 func (r ruleSet) creates() []*ie.IE {
 	var ies []*ie.IE
-	for _, e := range r.pdrs {
-		ies = append(ies, e.rule.IE(ie.CreatePDR))
+	for _, x := range r.pdrs {
+		ies = append(ies, x.IE(ie.CreatePDR))
 	}
-	for _, e := range r.fars {
-		ies = append(ies, e.rule.IE(ie.CreateFAR))
+	for _, x := range r.fars {
+		ies = append(ies, x.IE(ie.CreateFAR))
 	}
-	for _, e := range r.qers {
-		ies = append(ies, e.rule.IE(ie.CreateQER))
+	for _, x := range r.qers {
+		ies = append(ies, x.IE(ie.CreateQER))
 	}
-	for _, e := range r.mars {
-		ies = append(ies, e.rule.IE(ie.CreateMAR))
+	for _, x := range r.mars {
+		ies = append(ies, x.IE(ie.CreateMAR))
 	}
-	for _, e := range r.bars {
-		ies = append(ies, e.rule.IE(ie.CreateBAR))
+	for _, x := range r.bars {
+		ies = append(ies, x.IE(ie.CreateBAR))
 	}
-	for _, e := range r.endpoints {
-		ies = append(ies, e.rule.IE(ie.CreateTrafficEndpoint))
+	for _, x := range r.endpoints {
+		ies = append(ies, x.IE(ie.CreateTrafficEndpoint))
 	}
-	for _, e := range r.urrs {
-		ies = append(ies, e.rule.IE(ie.CreateURR))
+	for _, x := range r.urrs {
+		ies = append(ies, x.IE(ie.CreateURR))
 	}
 	return ies
 }
@@ -49,7 +49,10 @@ func (s *session) establishmentIEs() []*ie.IE {
 // appendChosen appends what was chosen: a count of F-TEIDs, then of each the CHOOSE ID
 // and the payload of the F-TEID IE behind its length, an octet each; then the UE
 // addresses.
-func appendChosen(b []byte, ch chosen) []byte {
+func appendChosen(b []byte, ch *chosen) []byte {
+	if ch == nil {
+		ch = &chosen{}
+	}
 	b = binary.BigEndian.AppendUint16(b, uint16(len(ch.tunnels)))
 	for _, t := range ch.tunnels {
 		p := t.fteid.IE().Payload
@@ -62,7 +65,8 @@ func appendChosen(b []byte, ch chosen) []byte {
 }
 
 // chosen reads what appendChosen has written.
-func (r *stateReader) chosen() (ch chosen) {
+func (r *stateReader) chosen() *chosen {
+	ch := &chosen{}
 	for range r.u16() {
 		id := r.u8()
 		f, err := pfcp.ParseFTEID(ie.New(ie.FTEID, r.octets(int(r.u8()))))
@@ -75,13 +79,13 @@ func (r *stateReader) chosen() (ch chosen) {
 			*p = netip.PrefixFrom(a, bits)
 		}
 	}
-	return ch
+	return ch.kept()
 }
 
 // names says whether a PDR detects one of the applications.
 func (r ruleSet) names(apps map[string]bool) bool {
-	for _, e := range r.pdrs {
-		if p := e.rule; p.PDI != nil && p.PDI.ApplicationID != "" && apps[p.PDI.ApplicationID] {
+	for _, p := range r.pdrs {
+		if p.PDI != nil && p.PDI.ApplicationID != "" && apps[p.PDI.ApplicationID] {
 			return true
 		}
 	}

@@ -39,16 +39,14 @@ func (x *tunnelIndex) take(peer netip.Addr, teid uint32) uint64 {
 // replace says that session seid, which sent to old's tunnels, sends to set's. One
 // that stays is left alone, so that it is not reported twice.
 func (x *tunnelIndex) replace(seid uint64, old, set ruleSet) {
-	for _, e := range old.fars {
-		f := e.rule
+	for _, f := range old.fars {
 		for _, peer := range peersOf(f) {
 			if k := x.key(peer, f.Forwarding.OuterHeader.TEID); x.seids[k] == seid && !set.sendsTo(peer, f.Forwarding.OuterHeader.TEID) {
 				delete(x.seids, k)
 			}
 		}
 	}
-	for _, e := range set.fars {
-		f := e.rule
+	for _, f := range set.fars {
 		for _, peer := range peersOf(f) {
 			if teid := f.Forwarding.OuterHeader.TEID; !old.sendsTo(peer, teid) {
 				x.seids[x.key(peer, teid)] = seid
@@ -74,8 +72,7 @@ func peersOf(f *pfcp.FAR) []netip.Addr {
 
 // sendsTo says whether a FAR of r forwards to the tunnel.
 func (r ruleSet) sendsTo(peer netip.Addr, teid uint32) bool {
-	for _, e := range r.fars {
-		f := e.rule
+	for _, f := range r.fars {
 		for _, p := range peersOf(f) {
 			if p == peer && f.Forwarding.OuterHeader.TEID == teid {
 				return true

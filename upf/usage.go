@@ -93,8 +93,10 @@ func (t *tally) add(o *tally) {
 func (t *tally) cut(o *tally) *tally {
 	c := *o
 	for _, p := range [][2]*uint64{
-		{&t.Uplink.Packets, &c.Uplink.Packets}, {&t.Uplink.Octets, &c.Uplink.Octets},
-		{&t.Downlink.Packets, &c.Downlink.Packets}, {&t.Downlink.Octets, &c.Downlink.Octets},
+		{&t.Uplink.Packets, &c.Uplink.Packets},
+		{&t.Uplink.Octets, &c.Uplink.Octets},
+		{&t.Downlink.Packets, &c.Downlink.Packets},
+		{&t.Downlink.Octets, &c.Downlink.Octets},
 	} {
 		*p[1] = min(*p[0], *p[1])
 		*p[0] -= *p[1]
@@ -151,18 +153,21 @@ func (s *Server) usageInstalled(sess *session) {
 	}
 	su := s.usageOf(sess)
 	su.meters = slices.DeleteFunc(su.meters, func(m meter) bool { return su.rule(&m) == nil })
-	for _, e := range sess.rules.urrs {
-		id, u := e.id, e.rule
-		m := su.meter(id)
-		if m == nil {
-			su.meters = append(su.meters, meter{urr: id, start: s.rep.tick, granted: s.rep.tick})
-			slices.SortFunc(su.meters, func(a, b meter) int { return cmp.Compare(a.urr, b.urr) })
-			m = su.meter(id)
+	var made []meter
+	for _, u := range sess.rules.urrs {
+		id := u.ID
+		if su.meter(id) == nil {
+			m := meter{urr: id, start: s.rep.tick, granted: s.rep.tick}
 			if u.Informed(pfcp.InfoISTM) {
 				m.timed = s.rep.tick
 			}
+			made = append(made, m)
 		}
-		s.arm(m, u)
+	}
+	su.meters = append(su.meters, made...)
+	slices.SortFunc(su.meters, func(a, b meter) int { return cmp.Compare(a.urr, b.urr) })
+	for i := range su.meters {
+		s.arm(&su.meters[i], su.rule(&su.meters[i]))
 	}
 	s.schedule(su)
 }
@@ -303,8 +308,8 @@ func (s *Server) usageReport(u *pfcp.URR, t *tally, why pfcp.UsageTrigger, info 
 // bare is a report of an event, which has no measurement (TS 29.244 Table 7.5.8.3-1).
 func (s *Server) bare(su *sessionUsage, urr uint32, why pfcp.UsageTrigger) pfcp.UsageReport {
 	r := pfcp.UsageReport{URR: urr, Trigger: why, Events: []time.Time{s.rep.now}}
-	for _, e := range su.sess.rules.pdrs { // a UE address that the CP function did not give is news to it
-		if slices.Contains(e.rule.URRIDs, urr) && len(e.rule.PDI.UEAddresses) > 0 {
+	for _, p := range su.sess.rules.pdrs { // a UE address that the CP function did not give is news to it
+		if slices.Contains(p.URRIDs, urr) && len(p.PDI.UEAddresses) > 0 {
 			return r
 		}
 	}
