@@ -136,9 +136,14 @@ func (h *host) open(local netip.AddrPort, to netip.AddrPort, octets int) *stream
 	return s
 }
 
+func (s *stream) local() netip.AddrPort {
+	a := s.conn.LocalAddr().(*net.UDPAddr).AddrPort()
+	return netip.AddrPortFrom(a.Addr().Unmap(), a.Port())
+}
+
 // send sends n datagrams at once. One that the kernel does not take counts as sent.
 func (s *stream) send(n int) {
-	b := make([]byte, s.octets-headersOf(s.conn.LocalAddr().(*net.UDPAddr).AddrPort().Addr().Unmap()))
+	b := make([]byte, s.octets-headersOf(s.local().Addr()))
 	for range n {
 		binary.BigEndian.PutUint32(b, uint32(s.sent))
 		_, _ = s.conn.Write(b)

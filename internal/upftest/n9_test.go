@@ -102,7 +102,7 @@ func TestN9(t *testing.T) {
 	beforePSA := psa.counters()
 	u.ping(ueAddr, dnAddr, 10, 84)
 	near.transfer(u.host, dnAddr, 4<<20)
-	psa.counted(beforePSA, map[string]uint64{"n3_received_packets": 0, "n6_received_packets": 0})
+	psa.counted(beforePSA, map[string]uint64{"n6_sent_packets": 0, "n6_received_packets": 0})
 	before := w.upf.counters()
 	u.ping(ueAddr, farDN, 10, 84)
 	u.ping(ueAddr, farDN, 3, tunMTU)
