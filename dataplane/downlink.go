@@ -36,6 +36,10 @@ func (w *worker) downlinkTo(b *packet.Buffer, handed bool) {
 
 // deliver brings a packet that PDR d detected to the UE.
 func (w *worker) deliver(s *session, d *pdr, b *packet.Buffer) {
+	late := d.lateAdmitted()
+	if late && w.translateDown(s, d, b) {
+		return
+	}
 	instead, ok := w.admit(s, d, b)
 	switch {
 	case !ok:
@@ -44,11 +48,8 @@ func (w *worker) deliver(s *session, d *pdr, b *packet.Buffer) {
 		w.forward(s, d, instead, d.access, b)
 		return
 	}
-	if s.proxied && w.ip.Proto == packet.ProtoTCP && !w.ip.Fragment {
-		if w.proxy.Downlink(w.now, &s.proxy, d.rule, b, &w.ip, &w.out) == proxy.Taken {
-			w.forwardProxied()
-			return
-		}
+	if !late && w.translateDown(s, d, b) {
+		return
 	}
 	if d.mar == nil {
 		w.forward(s, d, d.far, d.access, b)
@@ -60,6 +61,17 @@ func (w *worker) deliver(s *session, d *pdr, b *packet.Buffer) {
 		return
 	}
 	w.over(s, d, b, a)
+}
+
+// translateDown gives a TCP packet for the UE to the proxy; false if it is not one, or the
+// proxy does not take it.
+func (w *worker) translateDown(s *session, d *pdr, b *packet.Buffer) bool {
+	if !s.proxied || w.ip.Proto != packet.ProtoTCP || w.ip.Fragment ||
+		w.proxy.Downlink(w.now, &s.proxy, d.rule, b, &w.ip, &w.out) != proxy.Taken {
+		return false
+	}
+	w.forwardProxied()
+	return true
 }
 
 // steer chooses the access for a packet of ordinary traffic, by the MAR of d and

@@ -127,10 +127,21 @@ func (w *worker) proxiedToUE(o *proxy.ToUE, s *session) {
 		w.drop(o.Buf, dropNoSession)
 		return
 	}
+	if s.guest {
+		w.sendGuest(o, s)
+		return
+	}
 	d := s.rules.downlinkByID(o.PDR)
 	switch {
 	case d == nil:
 		w.drop(o.Buf, dropNoPDRDownlink)
+	case d.lateAdmitted():
+		if instead, ok := w.admit(s, d, o.Buf); ok {
+			if instead == nil {
+				instead = d.far
+			}
+			w.forward(s, d, instead, o.Access, o.Buf)
+		}
 	case d.closed:
 		w.drop(o.Buf, dropGateDownlink)
 	case d.mar == nil:

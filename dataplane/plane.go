@@ -36,6 +36,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math/bits"
 	"math/rand/v2"
 	"net/netip"
 	"slices"
@@ -163,7 +164,7 @@ func New(cfg Config) (*Plane, error) {
 		p.workers = append(p.workers, w)
 		rings := make([]*ring[handedOver], n)
 		for j := range rings {
-			rings[j] = newRing[handedOver](handOverSlots)
+			rings[j] = newRing[handedOver](handOverSlots(n))
 		}
 		p.handOvers = append(p.handOvers, rings)
 	}
@@ -198,6 +199,7 @@ func (p *Plane) newWorker(i int, cfg *Config) (*worker, error) {
 		teids:    map[uint32]*tunnel{},
 		ues:      ueTable{sessions: map[ueKey]*session{}},
 		bySEID:   map[uint64]*session{},
+		guests:   map[uint64]*session{},
 		limit:    limiter{tokens: notifyBurst},
 		commands: newRing[func(*worker)](16),
 		exited:   make(chan struct{}),
@@ -263,6 +265,7 @@ func (p *Plane) do(i int, f func(*worker)) error {
 		f(w)
 		w.forwardProxied()
 		w.send()
+		w.wakeOthers()
 		return nil
 	case stopped:
 		return ErrStopped
@@ -322,11 +325,15 @@ func (p *Plane) Install(r *Rules) ([]Usage, error) {
 		return nil, fmt.Errorf("session %#x: %w", r.SEID, err)
 	}
 	var gone []Usage
-	if err := p.do(next.worker, func(w *worker) { gone = w.install(r.SEID, rs) }); err != nil {
+	var lentTo uint64
+	if err := p.do(next.worker, func(w *worker) {
+		lentTo = w.recall(r.SEID, rs)
+		gone = w.install(r.SEID, rs)
+	}); err != nil {
 		return nil, errors.Join(fmt.Errorf("session %#x: %w", r.SEID, err), p.disclaim(next, old))
 	}
 	p.sessions[r.SEID] = next
-	return gone, p.disclaim(old, next)
+	return gone, errors.Join(p.endGuests(r.SEID, next.worker, lentTo), p.disclaim(old, next))
 }
 
 // Remove takes the session out; its connections are forgotten. It returns the last
@@ -339,11 +346,25 @@ func (p *Plane) Remove(seid uint64) ([]Usage, error) {
 		return nil, nil
 	}
 	var last []Usage
-	if err := p.do(old.worker, func(w *worker) { last = w.remove(seid) }); err != nil {
+	var lentTo uint64
+	if err := p.do(old.worker, func(w *worker) {
+		lentTo = w.recall(seid, nil)
+		last = w.remove(seid)
+	}); err != nil {
 		return nil, fmt.Errorf("session %#x: %w", seid, err)
 	}
 	delete(p.sessions, seid)
-	return last, p.disclaim(old, &record{})
+	return last, errors.Join(p.endGuests(seid, old.worker, lentTo), p.disclaim(old, &record{}))
+}
+
+// endGuests ends the guest sessions of a session at the workers of the set in, by bit,
+// to which home lends no more.
+func (p *Plane) endGuests(seid uint64, home int, in uint64) error {
+	var errs []error
+	for ; in != 0; in &= in - 1 {
+		errs = append(errs, p.do(bits.TrailingZeros64(in), func(w *worker) { w.endGuest(seid, home) }))
+	}
+	return errors.Join(errs...)
 }
 
 // checkFree says whether no other session than seid has next's identifiers.
