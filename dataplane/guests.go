@@ -1,6 +1,8 @@
 package dataplane
 
 import (
+	"errors"
+	"math/bits"
 	"slices"
 
 	"github.com/braid-upf/braid/atsss/proxy"
@@ -266,4 +268,14 @@ func (w *worker) endGuest(seid uint64, home int) {
 	delete(w.guests, seid)
 	w.sessions[g.proxy.ID] = nil
 	w.freeIDs = append(w.freeIDs, g.proxy.ID)
+}
+
+// endGuests ends the guest sessions of a session at the workers of the set in, by bit,
+// to which home lends no more.
+func (p *Plane) endGuests(seid uint64, home int, in uint64) error {
+	var errs []error
+	for ; in != 0; in &= in - 1 {
+		errs = append(errs, p.do(bits.TrailingZeros64(in), func(w *worker) { w.endGuest(seid, home) }))
+	}
+	return errors.Join(errs...)
 }

@@ -36,7 +36,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"math/bits"
 	"math/rand/v2"
 	"net/netip"
 	"slices"
@@ -355,16 +354,6 @@ func (p *Plane) Remove(seid uint64) ([]Usage, error) {
 	}
 	delete(p.sessions, seid)
 	return last, errors.Join(p.endGuests(seid, old.worker, lentTo), p.disclaim(old, &record{}))
-}
-
-// endGuests ends the guest sessions of a session at the workers of the set in, by bit,
-// to which home lends no more.
-func (p *Plane) endGuests(seid uint64, home int, in uint64) error {
-	var errs []error
-	for ; in != 0; in &= in - 1 {
-		errs = append(errs, p.do(bits.TrailingZeros64(in), func(w *worker) { w.endGuest(seid, home) }))
-	}
-	return errors.Join(errs...)
 }
 
 // checkFree says whether no other session than seid has next's identifiers.
