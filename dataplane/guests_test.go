@@ -19,7 +19,7 @@ func TestGuests(t *testing.T) {
 		// Downlink: what came for A leaves by B's PDR, and counts there.
 		p.down(0, 1000)
 		inner := p.overB(p.oneN3())
-		tcp, in, o := read(p.T, inner)
+		tcp, in, o := read(p, inner)
 		if in.Dst.Netip() != ue2 || tcp.DstPort() != portB || len(tcp.Payload()) != 1000 || o.DSN != uint64(uint32(p.idsnB)+1) {
 			p.Errorf("went to %v port %d with %d bytes of DSN %#x", in.Dst, tcp.DstPort(), len(tcp.Payload()), o.DSN)
 		}
@@ -33,7 +33,7 @@ func TestGuests(t *testing.T) {
 		// Uplink: what came over B leaves with A's address, and counts at B.
 		a, b = p.usage(seidA), p.usage(p.seidB)
 		p.upB(ueISNB+1, p.joinISN+1002, packet.ACK, p.dss(1000, 0, 1, 500), make([]byte, 500))
-		tcp, in, _ = read(p.T, p.oneN6())
+		tcp, in, _ = read(p, p.oneN6())
 		if in.Src.Netip() != ue1 || tcp.SrcPort() != portA || tcp.SN() != ueISNA+1 || tcp.AckSN() != serverISN+1001 || len(tcp.Payload()) != 500 {
 			p.Errorf("went to N6 from %v port %d, SN %d, ACK %d, %d bytes", in.Src, tcp.SrcPort(), tcp.SN(), tcp.AckSN(), len(tcp.Payload()))
 		}
@@ -236,7 +236,7 @@ func TestGuestsRefused(t *testing.T) {
 			answer := p.joinSYN()
 			mac := mptcp.JoinHMAC(p.keyA, p.keyB, nonce, answer+1)
 			p.upB(ueISNB+1, p.joinISN+1, packet.ACK, mptcp.AppendJoinACK(nil, &mac), nil)
-			if tcp, _, _ := read(p.T, p.overB(p.oneN3())); tcp.Flags()&packet.RST == 0 {
+			if tcp, _, _ := read(p, p.overB(p.oneN3())); tcp.Flags()&packet.RST == 0 {
 				p.Errorf("flags %08b, want a reset", tcp.Flags())
 			}
 		})
@@ -253,13 +253,13 @@ func TestGuestsFourTupleAgain(t *testing.T) {
 			p.upB(9000, 0, packet.SYN, mptcp.AppendCapableSYN(nil, mptcp.FlagHMACSHA256), nil)
 		}
 		syn()
-		if tcp, _, _ := read(p.T, p.overB(p.oneN3())); tcp.Flags() != packet.ACK || tcp.AckSN() != ueISNB+1 {
+		if tcp, _, _ := read(p, p.overB(p.oneN3())); tcp.Flags() != packet.ACK || tcp.AckSN() != ueISNB+1 {
 			p.Errorf("a SYN on a live subflow: flags %08b, ACK %d", tcp.Flags(), tcp.AckSN())
 		}
 		p.upB(ueISNB+1, p.joinISN+2, packet.RST, nil, nil)
 		p.sent()
 		syn()
-		if tcp, _, o := read(p.T, p.oneN6()); tcp.SN() != 9000 || o.Present != 0 {
+		if tcp, _, o := read(p, p.oneN6()); tcp.SN() != 9000 || o.Present != 0 {
 			p.Errorf("a SYN on a dead one: SN %d, MPTCP options %b", tcp.SN(), o.Present)
 		}
 		conns, err := p.plane.Connections(p.seidB)
@@ -406,6 +406,9 @@ func TestGuestsLive(t *testing.T) {
 			t.Fatalf("round %d: %d guest sessions without their session", i, n)
 		}
 		p.install(rulesB(seidBOther))
+	}
+	if _, err := p.plane.Remove(seidBOther); err != nil {
+		t.Fatal(err)
 	}
 	stop()
 	p.cleanB()

@@ -103,7 +103,7 @@ func checksum(b []byte) {
 }
 
 // read is a TCP packet with its MPTCP options.
-func read(t *testing.T, b []byte) (tcp packet.TCP, in packet.Info, o mptcp.Options) {
+func read(t testing.TB, b []byte) (tcp packet.TCP, in packet.Info, o mptcp.Options) {
 	t.Helper()
 	if r := packet.Parse(b, &in); r != packet.OK {
 		t.Fatalf("%x: %v", b, r)
@@ -163,11 +163,11 @@ func (p *phone) connect() {
 	mss := []byte{packet.OptMSS, 4, 5, 0xb4}
 	p.keyA = 0x1122334455667788
 	p.upA(ueISNA, 0, packet.SYN, mptcp.AppendCapableSYN(bytes.Clone(mss), mptcp.FlagHMACSHA256), nil)
-	if _, _, o := read(p.T, p.oneN6()); o.Present != 0 {
+	if _, _, o := read(p, p.oneN6()); o.Present != 0 {
 		p.Fatal("the SYN was not translated")
 	}
 	p.n6(segment(server, ue1, 80, portA, serverISN, ueISNA+1, packet.SYN|packet.ACK, mss, nil))
-	_, _, o := read(p.T, p.overA(p.oneN3()))
+	_, _, o := read(p, p.overA(p.oneN3()))
 	p.keyB = o.SenderKey
 	_, p.idsnA = p.keyA.Derive()
 	_, p.idsnB = p.keyB.Derive()
@@ -198,7 +198,7 @@ func (p *phone) joinSYN() (nonceB uint32) {
 	p.Helper()
 	token, _ := p.keyB.Derive()
 	p.upB(ueISNB, 0, packet.SYN, mptcp.AppendJoinSYN([]byte{packet.OptMSS, 4, 5, 0xb4}, false, 2, token, nonce), nil)
-	tcp, _, o := read(p.T, p.overB(p.oneN3()))
+	tcp, _, o := read(p, p.overB(p.oneN3()))
 	if want := mptcp.JoinHMAC(p.keyB, p.keyA, o.JoinNonce, nonce); tcp.Flags() != packet.SYN|packet.ACK || !bytes.Equal(o.JoinHMAC[:8], want[:8]) {
 		p.Fatalf("join is answered with flags %08b, HMAC %x", tcp.Flags(), o.JoinHMAC[:8])
 	}
@@ -222,7 +222,7 @@ func onPhone(t *testing.T, test func(*phone)) {
 	}
 }
 
-func newPhone(t *testing.T, seidB uint64, rules ...*Rules) *phone {
+func newPhone(t testing.TB, seidB uint64, rules ...*Rules) *phone {
 	t.Helper()
 	return &phone{fixture: newFixture(t, 2, rules...), seidB: seidB}
 }

@@ -240,7 +240,7 @@ func TestSteeringFull(t *testing.T) {
 	if _, err := plane.Install(larger); !errors.Is(err, errFull) {
 		t.Fatalf("error %v, want %v", err, errFull)
 	}
-	f := &fixture{T: t, set: set.Set, plane: plane, seen: plane.Counters()}
+	f := &fixture{TB: t, set: set.Set, plane: plane, seen: plane.Counters()}
 	f.n3(gnb, gpdu(teid3GPP, 9, udp(ue1, server, 1, 2, 0)))
 	f.oneN6()
 	f.n6(udp(server, ue2, 1, 2, 0))
