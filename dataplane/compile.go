@@ -23,15 +23,15 @@ type compiler struct {
 	plane  *Plane
 	rules  *Rules
 	fars   map[*FAR]*far
-	qers   map[*QER]*qerPair
+	qers   map[*QER][2]*qer // up, down; nil where it does nothing
 	meters map[*URR]*meter
 	tunnel map[uint32]int // index in set.tunnels
-	set    ruleSet
+	set    *ruleSet
 }
 
 // compile makes the ruleSet of r.
 func (p *Plane) compile(r *Rules) (*ruleSet, error) {
-	c := compiler{plane: p, rules: r, fars: map[*FAR]*far{}, qers: map[*QER]*qerPair{}, meters: map[*URR]*meter{}, tunnel: map[uint32]int{}}
+	c := compiler{plane: p, rules: r, fars: map[*FAR]*far{}, qers: map[*QER][2]*qer{}, meters: map[*URR]*meter{}, tunnel: map[uint32]int{}, set: &ruleSet{}}
 	c.set.advertise = r.Advertise
 	c.set.mtu = uint16(p.ueMTU(false))
 	for _, u := range r.UEAddrs {
@@ -49,7 +49,7 @@ func (p *Plane) compile(r *Rules) (*ruleSet, error) {
 			return nil, err
 		}
 	}
-	return &c.set, nil
+	return c.set, nil
 }
 
 // collect makes the parts that PDRs share, in slices that grow no more afterwards:
@@ -87,18 +87,43 @@ func (c *compiler) collect() error {
 			return fmt.Errorf("FAR %d: %w", f.ID, err)
 		}
 	}
-	c.set.qers = make([]qerPair, len(qers))
-	for i, q := range qers {
-		c.set.qers[i] = makeQERPair(q)
-		c.qers[q] = &c.set.qers[i]
-	}
+	c.makeQERs(qers)
 	c.set.meters = make([]meter, len(urrs))
 	for i, u := range urrs {
 		c.set.meters[i] = makeMeter(u)
-		c.set.meters[i].spentFAR = c.fars[u.Spent]
+		if q := c.set.meters[i].quota; q != nil {
+			q.instead = c.fars[u.Spent]
+		}
 		c.meters[u] = &c.set.meters[i]
 	}
 	return nil
+}
+
+// makeQERs makes the parts of qers that do something.
+func (c *compiler) makeQERs(qers []*QER) {
+	for _, q := range qers {
+		for _, down := range [2]bool{false, true} {
+			if part, ok := makeQER(q, down); ok {
+				c.set.qers = append(c.set.qers, part)
+			}
+		}
+	}
+	c.set.qers = slices.Clone(c.set.qers)
+	for i := range c.set.qers {
+		part := &c.set.qers[i]
+		q := slices.IndexFunc(qers, func(q *QER) bool { return q.ID == part.id })
+		pair := c.qers[qers[q]]
+		pair[direction(part.down)] = part
+		c.qers[qers[q]] = pair
+	}
+}
+
+// direction is the index of what an array has for packets from the UE, or to it.
+func direction(down bool) int {
+	if down {
+		return 1
+	}
+	return 0
 }
 
 // appendNew appends what of more is not in list.
@@ -172,14 +197,9 @@ func (c *compiler) pdr(p *PDR, down bool) pdr {
 		d.filters = append(d.filters, makeFilter(&p.Filters[i]))
 	}
 	for _, q := range p.QERs {
-		pair := c.qers[q]
-		one, closed := &pair.up, q.GateULClosed
-		if down {
-			one, closed = &pair.down, q.GateDLClosed
-		}
-		d.closed = d.closed || closed
-		if one.limits() {
-			d.qers = append(d.qers, one)
+		d.closed = d.closed || [2]bool{q.GateULClosed, q.GateDLClosed}[direction(down)]
+		if part := c.qers[q][direction(down)]; part != nil {
+			d.qers = append(d.qers, part)
 		}
 		if d.markQFI == 0 && q.QFI != 0 {
 			d.markQFI, d.markRQI = q.QFI, q.ReflectiveQoS && down
@@ -222,15 +242,16 @@ func (c *compiler) metersOf(urrs []*URR) []*meter {
 
 // far compiles f into to.
 func (c *compiler) far(f *FAR, to *far) (err error) {
-	*to = far{id: f.ID, notify: f.Notify, maxHeld: c.plane.maxHeld}
+	*to = far{id: f.ID, notify: f.Notify}
 	switch {
 	case f.Action == Drop:
 	case f.Action == Buffer:
 		to.action = actionHold
+		to.hold = &hold{most: c.plane.maxHeld}
 		if b := f.BAR; b != nil {
-			to.delay = proxy.Time(b.Delay)
+			to.hold.delay = proxy.Time(b.Delay)
 			if b.Packets > 0 {
-				to.maxHeld = min(b.Packets, mostHeld)
+				to.hold.most = min(b.Packets, mostHeld)
 			}
 		}
 	case f.OuterHeader != nil:

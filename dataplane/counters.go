@@ -31,7 +31,11 @@ const (
 	notificationsLimited // Error Indications and notifications that the rate limit kept back
 	eventsLost           // the control side did not take them in time
 
-	ueToUE      // packets from UE to UE that did not go to N6
+	ueToUE // packets from UE to UE that did not go to N6
+	routerAdvertisements
+	clampedMSS  // SYNs whose MSS was lowered
+	fragmented  // packets that were cut to fit a tunnel
+	tooBigSent  // ICMP errors about packets that do not fit
 	heldPackets // of idle UEs, that were held
 
 	notOwner // packets that came to a worker which does not own them and were handed over
@@ -44,6 +48,7 @@ const (
 	dropUnknownTEID
 	dropUnknownUE
 	dropSpoofedSource
+	dropLinkLocal // IPv6 from a link-local address, and nothing that is answered here
 	dropNoPDRUplink
 	dropNoPDRDownlink
 	dropGateUplink
@@ -86,6 +91,10 @@ var counterNames = [numCounters]string{
 	notificationsLimited:           "notifications_rate_limited",
 	eventsLost:                     "events_lost",
 	ueToUE:                         "ue_to_ue",
+	routerAdvertisements:           "router_advertisements_sent",
+	clampedMSS:                     "mss_clamped",
+	fragmented:                     "fragmented",
+	tooBigSent:                     "icmp_too_big_sent",
 	heldPackets:                    "held_packets",
 	notOwner:                       "not_owner",
 	guestUplink:                    "guest_uplink_packets",
@@ -95,6 +104,7 @@ var counterNames = [numCounters]string{
 	dropUnknownTEID:                "drop_unknown_teid",
 	dropUnknownUE:                  "drop_unknown_ue",
 	dropSpoofedSource:              "drop_spoofed_source",
+	dropLinkLocal:                  "drop_link_local",
 	dropNoPDRUplink:                "drop_no_pdr_uplink",
 	dropNoPDRDownlink:              "drop_no_pdr_downlink",
 	dropGateUplink:                 "drop_gate_uplink",

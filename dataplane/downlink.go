@@ -25,20 +25,47 @@ func (w *worker) downlinkTo(b *packet.Buffer, handed bool) {
 		return
 	}
 	w.flow.downlink(&w.ip)
+	if w.ip.Fragment {
+		w.fragment(s, true)
+	}
 	d := s.rules.matchDownlink(&w.flow)
 	if d == nil {
 		w.drop(b, dropNoPDRDownlink)
 		return
 	}
-	w.qfi = 0
+	w.qfi, w.extended = 0, false
 	w.deliver(s, d, b)
+}
+
+// fragment has a fragment in hand, of session s, classified as its datagram's first was:
+// by the ports that stand there alone.
+func (w *worker) fragment(s *session, down bool) {
+	src, dst := w.ip.SrcPort, w.ip.DstPort
+	if w.ip.FirstFragment {
+		w.fragments.learn(w.now, &w.ip, s.proxy.ID)
+	} else {
+		var ok bool
+		if src, dst, ok = w.fragments.ports(w.now, &w.ip, s.proxy.ID); !ok {
+			return
+		}
+	}
+	w.flow.fragment = false
+	w.flow.localPort, w.flow.remotePort = src, dst
+	if down {
+		w.flow.localPort, w.flow.remotePort = dst, src
+	}
 }
 
 // deliver brings a packet that PDR d detected to the UE.
 func (w *worker) deliver(s *session, d *pdr, b *packet.Buffer) {
 	late := d.lateAdmitted()
-	if late && w.translateDown(s, d, b) {
-		return
+	if late {
+		if w.ip.Proto == packet.ProtoTCP {
+			w.clamp(s, b)
+		}
+		if w.translateDown(s, d, b) {
+			return
+		}
 	}
 	instead, ok := w.admit(s, d, b)
 	switch {

@@ -35,6 +35,9 @@ func (w *worker) admit(s *session, d *pdr, b *packet.Buffer) (instead *far, ok b
 		w.drop(b, dropQuota)
 		return nil, false
 	}
+	if w.ip.Proto == packet.ProtoTCP && !w.translated {
+		w.clamp(s, b)
+	}
 	return instead, true
 }
 
@@ -57,15 +60,19 @@ func (w *worker) forward(s *session, d *pdr, f *far, a steer.Access, b *packet.B
 		f.told = w.notify(s, d, f)
 	}
 	for i := range f.copies {
-		w.toTunnel(w.pool.Copy(b), d, &f.copies[i])
+		w.toTunnel(b.Clone(w.pool), d, &f.copies[i])
 	}
 	switch f.action {
 	case actionTunnel:
+		if b.Len() > int(f.out.path.mtu.Load()) && !w.translated {
+			w.tooLong(b, d, a, &f.out)
+			return
+		}
 		w.countAccess(d, a, b)
 		w.toTunnel(b, d, &f.out)
 	case actionN6:
 		w.countAccess(d, a, b)
-		w.tx.N6 = append(w.tx.N6, b)
+		w.toN6(b)
 	case actionHold:
 		w.hold(d, f, b)
 	case actionUEs:
@@ -86,19 +93,49 @@ func (w *worker) toTunnel(b *packet.Buffer, d *pdr, e *egress) {
 	if qfi == 0 {
 		qfi = w.qfi
 	}
-	gtpu.PutGPDU(b.Prepend(gtpu.GPDUHeaderLen(qfi)), e.teid, n, qfi, d.markRQI)
-	w.tx.N3 = append(w.tx.N3, driver.N3Packet{Buf: b, Peer: &e.peer, Local: e.local})
+	pdu := gtpu.DLPDUSessionInformation
+	if e.up {
+		pdu = gtpu.ULPDUSessionInformation
+	}
+	x := &noExtensions
+	if w.extended && !w.translated {
+		x = &w.ext
+	}
+	x.PutGPDU(b.Prepend(x.GPDUHeaderLen(qfi)), e.teid, n, pdu, qfi, d.markRQI)
+	w.tx.N3 = append(w.tx.N3, driver.N3Packet{Buf: b, Peer: &e.peer, Local: e.local, TOS: e.tos})
 }
+
+// noExtensions is what packets have that did not come out of a tunnel.
+var noExtensions gtpu.Extensions
 
 // maxInner is the longest IP packet that fits a UDP datagram over IPv4 behind a
 // GTP-U header.
 const maxInner = 65535 - overhead4
+
+// toN6 sends the uplink packet in hand to N6, or to its UE if that is here and such
+// packets are to stay.
+func (w *worker) toN6(b *packet.Buffer) {
+	if w.plane.ueToUE && w.isUE(&w.ip.Dst) {
+		w.toUE(b)
+		return
+	}
+	w.tx.N6 = append(w.tx.N6, b)
+}
 
 // toUE gives a packet that does not leave the UPF to the session of its destination;
 // w.ip describes it.
 func (w *worker) toUE(b *packet.Buffer) {
 	w.count.n[ueToUE]++
 	w.downlinkTo(b, false)
+}
+
+// isUE says whether a is an address of a session, on whatever worker.
+func (w *worker) isUE(a *packet.Addr) bool {
+	if w.ues.lookup(a) != nil {
+		return true
+	}
+	_, ok := w.plane.ueOwner(a)
+	return ok
 }
 
 // countAccess counts a packet that access a has carried or will carry.
@@ -114,10 +151,12 @@ func (w *worker) countAccess(d *pdr, a steer.Access, b *packet.Buffer) {
 // forwardProxied queues what the proxy wants sent. It is called for each packet, so
 // that proxied traffic leaves in its turn and not behind all other of the burst.
 func (w *worker) forwardProxied() {
+	w.translated = true
 	for i := range w.out.ToUE {
 		o := &w.out.ToUE[i]
 		w.proxiedToUE(o, w.sessions[o.Session.ID])
 	}
+	w.translated = false
 	w.tx.N6 = append(w.tx.N6, w.out.ToN6...)
 	w.out.Reset()
 }

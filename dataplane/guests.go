@@ -111,7 +111,7 @@ func (w *worker) guest(from int, kind handedKind, l *lent, b *packet.Buffer) {
 		w.pool.Put(b)
 		return
 	}
-	w.qfi = 0
+	w.qfi, w.extended = 0, false
 	switch kind {
 	case lentUplink:
 		w.takeLent(from, l, b)
@@ -190,7 +190,9 @@ func (w *worker) takeDownlink(from int, l *lent, b *packet.Buffer) {
 			return
 		}
 	}
+	w.translated = true
 	w.proxiedToUE(&proxy.ToUE{Buf: b, Access: l.access, PDR: l.pdr}, s)
+	w.translated = false
 }
 
 // noteAway learns from a packet for the UE with these flags that its flow, w.flow, begins

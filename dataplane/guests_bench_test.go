@@ -184,4 +184,3 @@ func BenchmarkGuest(b *testing.B) {
 		}
 	}
 }
-

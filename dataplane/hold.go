@@ -17,12 +17,12 @@ const (
 
 // hold keeps b until the FAR's action changes. What comes when it is full is dropped.
 func (w *worker) hold(d *pdr, f *far, b *packet.Buffer) {
-	if f.held.Len() >= f.maxHeld || w.held >= workerMaxHeld {
+	if f.hold.packets.Len() >= f.hold.most || w.held >= workerMaxHeld {
 		w.drop(b, dropHeldFull)
 		return
 	}
 	b.Tag = d.id
-	f.held.Push(b)
+	f.hold.packets.Push(b)
 	w.held++
 	w.count.n[heldPackets]++
 }
@@ -37,7 +37,7 @@ func (w *worker) letGo(s *session, q *packet.Queue) {
 			w.drop(b, dropNoPDRDownlink)
 			continue
 		}
-		w.qfi = 0
+		w.qfi, w.extended = 0, false
 		f, a := d.holder()
 		w.forward(s, d, f, a, b)
 	}
@@ -60,10 +60,14 @@ func (d *pdr) holder() (*far, steer.Access) {
 // dropHeld drops what the session's FARs hold.
 func (w *worker) dropHeld(r *ruleSet) {
 	for i := range r.fars {
-		for b := r.fars[i].held.Pop(); b != nil; b = r.fars[i].held.Pop() {
-			w.held--
-			w.drop(b, dropHeldEnd)
+		h := r.fars[i].hold
+		if h == nil {
+			continue
 		}
+		n := h.packets.Len()
+		w.held -= n
+		w.count.n[dropHeldEnd] += uint64(n)
+		w.pool.PutAll(&h.packets)
 	}
 }
 
@@ -71,8 +75,8 @@ func (w *worker) dropHeld(r *ruleSet) {
 // delay. It says whether that is done.
 func (w *worker) notify(s *session, d *pdr, f *far) bool {
 	e := Event{Kind: DownlinkData, SEID: s.seid, PDR: d.id, QFI: w.qfi, TOS: w.ip.TOS}
-	if f.delay > 0 {
-		e.After = time.Duration(f.delay)
+	if f.hold != nil {
+		e.After = time.Duration(f.hold.delay)
 	}
 	return w.event(&e)
 }

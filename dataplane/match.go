@@ -69,8 +69,8 @@ func (t *tuple) downlink(in *packet.Info) {
 	t.proto, t.fragment = in.Proto, in.Fragment
 }
 
-// point is the flow's place on the line of steer.Policy.Choose. All fragments of
-// a datagram have the same: ports of the first do not count.
+// point is the flow's place on the line of steer.Policy.Choose. Fragments that come
+// before their datagram's first have another.
 func (t *tuple) point() uint32 {
 	h := mix(binary.BigEndian.Uint64(t.local[8:]), binary.BigEndian.Uint64(t.remote[8:]))
 	h = mix(h^binary.BigEndian.Uint64(t.local[:8]), binary.BigEndian.Uint64(t.remote[:8])^uint64(t.proto))

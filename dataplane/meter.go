@@ -7,16 +7,14 @@ import (
 	"github.com/braid-upf/braid/atsss/proxy"
 )
 
-// meter is a URR as its worker keeps it: what it has counted since the last reset,
-// what of the quota is used, and the limits of both.
+// meter is a URR as its worker keeps it: what it has counted since the last reset, and
+// the limits.
 type meter struct {
 	id     uint32
 	paused bool
 	before bool // counts what QERs then drop, too
 	start  bool // an event tells of the first packet
 	moved  bool // that event is sent
-	spent  bool // the quota is reached
-	told   bool // that event is sent
 
 	up, down    Volume
 	first, last proxy.Time // of the packets counted; valid if any are
@@ -24,12 +22,27 @@ type meter struct {
 	inactive    proxy.Time // longest gap that counts as use; 0 = any
 
 	threshold limit
-	quota     limit
-	granted   uint32 // QuotaGrant
-	usedUp    uint64 // of the quota
-	usedDown  uint64
+	quota     *quota // nil = none
+}
 
-	spentFAR *far // what becomes of packets once the quota is reached; nil = drop
+// quota is what a URR's quota is and how much of it is used.
+type quota struct {
+	limit    limit
+	up, down uint64 // octets used
+	grant    uint32 // QuotaGrant
+	spent    bool   // it is reached
+	told     bool   // the event is sent
+	instead  *far   // what becomes of packets then; nil = drop
+}
+
+// use counts n octets.
+func (q *quota) use(n int, down bool) {
+	if down {
+		q.down += uint64(n)
+	} else {
+		q.up += uint64(n)
+	}
+	q.spent = q.limit.reached(q.up, q.down)
 }
 
 // limit is a Limit compiled: no bound is the highest number.
@@ -52,19 +65,22 @@ func (l *limit) reached(up, down uint64) bool {
 func makeMeter(u *URR) meter {
 	m := meter{
 		id: u.ID, paused: u.Paused, before: u.BeforeQER, start: u.Start, inactive: proxy.Time(u.Inactive),
-		threshold: makeLimit(u.Threshold), quota: makeLimit(u.Quota), granted: u.QuotaGrant,
+		threshold: makeLimit(u.Threshold),
 	}
-	m.spent = m.quota.reached(0, 0)
+	if u.Quota != (Limit{}) {
+		m.quota = &quota{limit: makeLimit(u.Quota), grant: u.QuotaGrant}
+		m.quota.use(0, false)
+	}
 	return m
 }
 
 // carryOver goes on with what old, of the same URR, has counted.
 func (m *meter) carryOver(old *meter) {
 	m.up, m.down, m.first, m.last, m.active, m.moved = old.up, old.down, old.first, old.last, old.active, old.moved
-	if m.granted == old.granted {
-		m.usedUp, m.usedDown, m.told = old.usedUp, old.usedDown, old.told
+	if q := m.quota; q != nil && old.quota != nil && q.grant == old.quota.grant {
+		q.up, q.down, q.told = old.quota.up, old.quota.down, old.quota.told
+		q.use(0, false)
 	}
-	m.spent = m.quota.reached(m.usedUp, m.usedDown)
 }
 
 // packets is the number of packets counted since the last reset.
@@ -82,15 +98,18 @@ func (m *meter) add(now proxy.Time, n int, down bool) (tell bool) {
 	if down {
 		m.down.Packets++
 		m.down.Octets += uint64(n)
-		m.usedDown += uint64(n)
 	} else {
 		m.up.Packets++
 		m.up.Octets += uint64(n)
-		m.usedUp += uint64(n)
 	}
-	m.spent = m.quota.reached(m.usedUp, m.usedDown)
-	return m.start && !m.moved || m.spent && !m.told || m.threshold.reached(m.up.Octets, m.down.Octets)
+	if m.quota != nil {
+		m.quota.use(n, down)
+	}
+	return m.start && !m.moved || m.spent() && !m.quota.told || m.threshold.reached(m.up.Octets, m.down.Octets)
 }
+
+// spent says whether the quota is reached.
+func (m *meter) spent() bool { return m.quota != nil && m.quota.spent }
 
 // reset starts the count anew. The quota's goes on.
 func (m *meter) reset() {
@@ -114,10 +133,14 @@ func (w *worker) meter(s *session, ms []*meter, n int, down, before bool) (inste
 		if m.before != before || m.paused {
 			continue
 		}
-		if m.spent {
-			instead, spent = m.spentFAR, true
+		tell := false
+		if m.spent() {
+			instead, spent = m.quota.instead, true
+			tell = !m.quota.told
+		} else {
+			tell = m.add(w.now, n, down)
 		}
-		if !m.spent && m.add(w.now, n, down) || m.spent && !m.told {
+		if tell {
 			w.tell(s, m)
 		}
 	}
@@ -171,9 +194,11 @@ func (w *worker) tell(s *session, m *meter) {
 	}
 	e := Event{Kind: UsageReached, SEID: s.seid, Usage: m.usage(w.plane.wall)}
 	e.Usage.Threshold = m.threshold.reached(m.up.Octets, m.down.Octets)
-	e.Usage.Quota = m.spent && !m.told
+	e.Usage.Quota = m.spent() && !m.quota.told
 	if (e.Usage.Threshold || e.Usage.Quota) && w.event(&e) {
-		m.told = m.told || e.Usage.Quota
+		if e.Usage.Quota {
+			m.quota.told = true
+		}
 		m.reset()
 	}
 }

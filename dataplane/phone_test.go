@@ -40,14 +40,14 @@ func localMAR(group uint16) *MAR {
 }
 
 func rulesA() *Rules {
-	return plainRules(seidA, teidA, pdrA, qfiA, urrA, steer.Access3GPP, ue1, &OuterHeader{TEID: gnbTEID, Peer: gnb})
+	return localRules(seidA, teidA, pdrA, qfiA, urrA, steer.Access3GPP, ue1, &OuterHeader{TEID: gnbTEID, Peer: gnb})
 }
 
 func rulesB(seid uint64) *Rules {
-	return plainRules(seid, teidB, pdrB, qfiB, urrB, steer.AccessNon3GPP, ue2, &OuterHeader{TEID: n3iwfTEID, Peer: n3iwf})
+	return localRules(seid, teidB, pdrB, qfiB, urrB, steer.AccessNon3GPP, ue2, &OuterHeader{TEID: n3iwfTEID, Peer: n3iwf})
 }
 
-func plainRules(seid uint64, teid uint32, down uint16, qfi uint8, urr uint32, a steer.Access, ue netip.Addr, h *OuterHeader) *Rules {
+func localRules(seid uint64, teid uint32, down uint16, qfi uint8, urr uint32, a steer.Access, ue netip.Addr, h *OuterHeader) *Rules {
 	qers, urrs, addrs := []*QER{{ID: 1, QFI: qfi}}, []*URR{{ID: urr}}, prefixesOf(ue)
 	return &Rules{
 		SEID: seid,

@@ -11,23 +11,33 @@
 //
 // # Rules
 //
-//   - Uplink: TEID, then the PDRs of that tunnel by precedence: QFI, SDF filters, UE
-//     address. A source address that is none of the session's is dropped.
-//   - Downlink: UE address, then the session's PDRs by precedence: UE address, SDF
-//     filters. Ordinary traffic under a MAR is steered by flow.
-//   - The FAR's action, or that of the access's FAR of the MAR: drop, to N6 (uplink),
-//     or into a GTP-U tunnel (downlink) with the QFI of the first QER that has one.
-//   - GTP-U outer headers are always removed uplink: Outer Header Removal is not
-//     looked at, a T-PDU could not go to N6 otherwise.
-//   - TTL and hop limit are left alone: the tunnel is one hop of the UE's link, the
-//     kernel behind N6 routes and counts.
+//   - From the UE (TS 29.244 §5.2.1): TEID, then the PDRs of that tunnel by precedence:
+//     QFI, SDF filters, UE address. A source address that is none of the session's is
+//     dropped and counted; one that is link-local is answered here (Router
+//     Solicitations), goes to the CP function if a PDR says so, or ends here.
+//   - To the UE: UE address or framed route, or the TEID of a tunnel from another UPF, the
+//     CP function or another gNB; then the PDRs by precedence. Ordinary traffic under a
+//     MAR is steered by flow.
+//   - QERs (§5.4.3): the gate, then a token bucket for each MBR, all or none of which are
+//     charged. What a GBR guarantees no other QER drops. QFI and RQI of the first QER that
+//     has a QFI go into the PDU Session Container, or the QFI that the packet came with.
+//   - URRs (§5.2.2.2): volume, packets and time of use behind the QERs, or before them
+//     (MBQE). Limits of volume are told at once, what goes by the clock is the control
+//     side's. A spent quota drops, or sends by another FAR.
+//   - FARs (§5.2.3): drop, forward to N6, into a tunnel (N3, N9, the CP function) or to
+//     another UE here, hold (§5.2.8), notify, copy. Held packets go first, in order, when
+//     the FAR forwards; a tunnel that is left gets an End Marker (TS 29.281 §7.3.2).
+//   - Packets too long for the path of their tunnel are fragmented inside it, or their
+//     sender is told; SYNs carry an MSS that fits.
+//   - GTP-U outer headers are always removed: Outer Header Removal is not looked at.
+//     Sequence numbers are ignored. TTL and hop limit are left alone: the tunnel is one
+//     hop of the UE's link, the kernel behind N6 routes and counts.
 //
 // # Left out
 //
-// Buffering and downlink data notification (BUFF and NOCP are held as drops), usage
-// reporting, rate enforcement, uplink to another UPF (N9) and from UE to UE without
-// N6, Ethernet and unstructured sessions, UE addresses that overlap between network
-// instances, holding back Error Indications after a restart.
+// Ethernet and unstructured sessions, UE addresses that overlap between network
+// instances, header enrichment and redirection, reordering by sequence number, packet
+// rate limits.
 package dataplane
 
 import (
@@ -82,6 +92,10 @@ type Config struct {
 	// (TS 23.527 §4.3).
 	Grace time.Duration
 
+	// UEToUE has packets of one UE for another delivered here (N19, TS 23.501 §5.8.2.13)
+	// where a FAR would send them to N6. TCP of proxied sessions goes to N6 all the same.
+	UEToUE bool
+
 	Held int // most packets that a FAR without a BAR holds; 0 = 64
 }
 
@@ -95,6 +109,7 @@ type Plane struct {
 	grace proxy.Time // until which there are no Error Indications
 
 	maxHeld int
+	ueToUE  bool
 
 	events chan Event
 
@@ -139,6 +154,7 @@ func New(cfg Config) (*Plane, error) {
 		mtu:      or(cfg.N3MTU, 1500),
 		epoch:    time.Now(),
 		grace:    proxy.Time(cfg.Grace),
+		ueToUE:   cfg.UEToUE,
 		maxHeld:  or(cfg.Held, defaultHeld),
 		events:   make(chan Event, or(cfg.EventQueue, 4096)),
 		sessions: map[uint64]*record{},
@@ -195,13 +211,15 @@ func (p *Plane) newWorker(i int, cfg *Config) (*worker, error) {
 		proxy: proxy.New(proxy.Config{
 			Pool: pool, Rand: random, Keys: mptcp.NewKeyPool(or(cfg.Keys, 1024), random, owns),
 		}),
-		teids:    map[uint32]*tunnel{},
-		ues:      ueTable{sessions: map[ueKey]*session{}},
-		bySEID:   map[uint64]*session{},
-		guests:   map[uint64]*session{},
-		limit:    limiter{tokens: notifyBurst},
-		commands: newRing[func(*worker)](16),
-		exited:   make(chan struct{}),
+		teids:     map[uint32]*tunnel{},
+		ues:       ueTable{sessions: map[ueKey]*session{}},
+		bySEID:    map[uint64]*session{},
+		guests:    map[uint64]*session{},
+		limit:     limiter{tokens: notifyBurst},
+		icmp:      limiter{tokens: notifyBurst},
+		fragments: newFragmentTable(),
+		commands:  newRing[func(*worker)](16),
+		exited:    make(chan struct{}),
 	}, nil
 }
 
@@ -239,7 +257,7 @@ func (p *Plane) Run(ctx context.Context) error {
 			}
 		}()
 	}
-	<-ctx.Done()
+	p.watchPaths(ctx)
 	for _, w := range p.workers {
 		w.stop.Store(true)
 		w.drv.Wake()

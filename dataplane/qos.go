@@ -35,10 +35,10 @@ const (
 	minBurst  = 10 * 1500 // octets
 )
 
-// makeBucket makes a full bucket for a rate in bit/s; limited says that there is one.
-func makeBucket(rate uint64, limited bool) bucket {
+// makeBucket makes a full bucket for a rate in bit/s.
+func makeBucket(rate uint64) bucket {
 	switch {
-	case !limited || rate > maxRate:
+	case rate > maxRate:
 		return bucket{}
 	case rate == 0:
 		return bucket{rate: noRate}
@@ -81,37 +81,40 @@ func (b *bucket) take(n int) {
 
 // qer is what a worker does of a QER, one way: its MBR, and what its GBR guarantees.
 type qer struct {
-	mbr, gbr   bucket
-	guaranteed bool // there is a GBR
+	id   uint32
+	down bool
+	mbr  bucket
+	gbr  *bucket // nil = nothing is guaranteed
 }
 
-// qers is a QER with its state, both ways.
-type qerPair struct {
-	id       uint32
-	up, down qer
-}
-
-func makeQERPair(q *QER) qerPair {
-	p := qerPair{id: q.ID}
-	if m := q.MBR; m != nil {
-		p.up.mbr, p.down.mbr = makeBucket(m.Uplink, true), makeBucket(m.Downlink, true)
+// makeQER makes the part of q for one way; ok is false if it neither limits nor
+// guarantees anything there.
+func makeQER(q *QER, down bool) (_ qer, ok bool) {
+	out := qer{id: q.ID, down: down}
+	if q.MBR != nil {
+		out.mbr = makeBucket(q.MBR.of(down))
 	}
-	if g := q.GBR; g != nil {
-		p.up.gbr, p.up.guaranteed = makeBucket(g.Uplink, true), g.Uplink > 0
-		p.down.gbr, p.down.guaranteed = makeBucket(g.Downlink, true), g.Downlink > 0
+	if q.GBR != nil && q.GBR.of(down) > 0 {
+		g := makeBucket(q.GBR.of(down))
+		out.gbr = &g
 	}
-	return p
+	return out, out.mbr.rate != 0 || out.gbr != nil
 }
 
-func (p *qerPair) carryOver(old *qerPair) {
-	p.up.mbr.carryOver(&old.up.mbr)
-	p.up.gbr.carryOver(&old.up.gbr)
-	p.down.mbr.carryOver(&old.down.mbr)
-	p.down.gbr.carryOver(&old.down.gbr)
+// of is the rate one way.
+func (r *BitRate) of(down bool) uint64 {
+	if down {
+		return r.Downlink
+	}
+	return r.Uplink
 }
 
-// limits says whether q can drop a packet or protect one.
-func (q *qer) limits() bool { return q.mbr.rate != 0 || q.guaranteed }
+func (q *qer) carryOver(old *qer) {
+	q.mbr.carryOver(&old.mbr)
+	if q.gbr != nil && old.gbr != nil {
+		q.gbr.carryOver(old.gbr)
+	}
+}
 
 // police says whether a packet of n octets passes all of qs, and charges them if so.
 // What the GBR of one guarantees (TS 23.501 §5.7.2.5) no other drops: a flow's
@@ -119,7 +122,7 @@ func (q *qer) limits() bool { return q.mbr.rate != 0 || q.guaranteed }
 func police(qs []*qer, now proxy.Time, n int) bool {
 	guarantor := -1
 	for i, q := range qs {
-		if q.guaranteed && q.gbr.has(now, n) {
+		if q.gbr != nil && q.gbr.has(now, n) {
 			guarantor = i
 			break
 		}
@@ -131,7 +134,7 @@ func police(qs []*qer, now proxy.Time, n int) bool {
 	}
 	for _, q := range qs {
 		q.mbr.take(n)
-		if q.guaranteed {
+		if q.gbr != nil {
 			q.gbr.take(n)
 		}
 	}

@@ -3,6 +3,7 @@ package dataplane
 import (
 	"encoding/binary"
 	"net/netip"
+	"slices"
 
 	"github.com/braid-upf/braid/atsss/proxy"
 	"github.com/braid-upf/braid/atsss/steer"
@@ -37,7 +38,7 @@ type ruleSet struct {
 	tunnels  []tunnel // one per TEID that packets come out of
 	downlink []pdr    // of packets from N6; rising precedence value
 	ues      []ueKey
-	qers     []qerPair
+	qers     []qer // those that limit or guarantee
 	meters   []meter
 	fars     []far
 
@@ -105,15 +106,20 @@ const (
 
 // far is a FAR compiled, with what it holds.
 type far struct {
-	id      uint32
-	action  action
-	notify  bool
-	out     egress // valid with actionTunnel
-	copies  []egress
-	maxHeld int
-	delay   proxy.Time // of a notification
-	held    packet.Queue
-	told    bool // of the first packet
+	id     uint32
+	action action
+	notify bool
+	told   bool   // of the first packet
+	out    egress // valid with actionTunnel
+	copies []egress
+	hold   *hold // valid with actionHold
+}
+
+// hold is what a FAR that buffers keeps.
+type hold struct {
+	packets packet.Queue
+	most    int
+	delay   proxy.Time // of the notification
 }
 
 // egress is the way into a GTP-U tunnel.
@@ -192,8 +198,8 @@ func (t *tunnel) match(flow *tuple, qfi uint8) (d *pdr, spoofed bool) {
 func (r *ruleSet) carryOver(old *ruleSet) (free packet.Queue) {
 	for i := range r.qers {
 		for j := range old.qers {
-			if r.qers[i].id == old.qers[j].id {
-				r.qers[i].carryOver(&old.qers[j])
+			if q, o := &r.qers[i], &old.qers[j]; q.id == o.id && q.down == o.down {
+				q.carryOver(o)
 			}
 		}
 	}
@@ -204,13 +210,33 @@ func (r *ruleSet) carryOver(old *ruleSet) (free packet.Queue) {
 	}
 	for i := range old.fars {
 		o := &old.fars[i]
-		if f := r.farByID(o.id); f != nil && f.action == o.action {
-			f.held, f.told = o.held, o.told
-		} else {
-			free.Append(&o.held)
+		f := r.farByID(o.id)
+		same := f != nil && f.action == o.action && !r.resumed(f)
+		if same {
+			f.told = o.told
+		}
+		switch {
+		case o.hold == nil:
+		case same:
+			f.hold.packets = o.hold.packets
+		default:
+			free.Append(&o.hold.packets)
 		}
 	}
 	return free
+}
+
+// resumed says whether f holds packets that another access of their MAR can take.
+func (r *ruleSet) resumed(f *far) bool {
+	if f.action != actionHold {
+		return false
+	}
+	for i := range r.downlink {
+		if m := r.downlink[i].mar; m != nil && slices.Contains(m.fars[:], f) {
+			return slices.ContainsFunc(m.fars[:], func(g *far) bool { return g != nil && g.action == actionTunnel })
+		}
+	}
+	return false
 }
 
 func (r *ruleSet) meter(id uint32) *meter {

@@ -95,20 +95,20 @@ func TestLimiter(t *testing.T) {
 func TestUnknownExtension(t *testing.T) {
 	f := newFixture(t, 1, testRules())
 	b := gpdu(teid3GPP, 9, udp(ue1, server, 1, 2, 0))
-	b[11] = 0xc0 // PDCP PDU Number: the upper comprehension bit is set
+	b[11] = 0xc1 // the upper comprehension bit is set
 	f.n3(gnb, b)
 	got := f.oneN3()
 	if want := gtpu.AppendSupportedExtensions(nil, 0); !bytes.Equal(got.Bytes, want) || got.Peer != gnb {
 		t.Errorf("got %x to %v, want %x", got.Bytes, got.Peer, want)
 	}
 	f.counted(map[string]uint64{
-		"drop_n3_gtpu_unknown_extension": 1, "extension_notifications_sent": 1, "n3_sent_packets": 1, "n3_sent_bytes": 16,
+		"drop_n3_gtpu_unknown_extension": 1, "extension_notifications_sent": 1, "n3_sent_packets": 1, "n3_sent_bytes": 18,
 	})
 	// A notification that has one itself is not answered: two of them would
 	// never come to rest.
 	b = gtpu.AppendSupportedExtensions(nil, 0)
 	b[0] |= 1 << 2
-	b[11] = 0xc0
+	b[11] = 0xc1
 	b = append(b[:12:12], 1, 0, 0, 0, 0x8d, 0)
 	b[3] = byte(len(b) - 8)
 	f.n3(gnb, b)

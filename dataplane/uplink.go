@@ -29,6 +29,10 @@ func (w *worker) tunnelled(b *packet.Buffer, peer *driver.Peer, local uint8, han
 		w.strangeTEID(b, peer, local, handed)
 		return
 	}
+	if w.extended = w.gtp.HasOther; w.extended && !w.ext.Take(b.Bytes(), &w.gtp) {
+		w.drop(b, dropTooLong)
+		return
+	}
 	b.SetLen(w.gtp.End)
 	b.TrimFront(w.gtp.Payload)
 	if r := packet.Parse(b.Bytes(), &w.ip); r != packet.OK {
@@ -49,6 +53,12 @@ func (w *worker) tunnelled(b *packet.Buffer, peer *driver.Peer, local uint8, han
 // function's, or another gNB's during a handover.
 func (w *worker) fromTunnel(b *packet.Buffer, t *tunnel) {
 	w.flow.downlink(&w.ip)
+	if w.ip.Fragment {
+		w.fragment(t.session, true)
+	}
+	if w.ip.Version == 6 && !isGlobal(&w.ip.Dst) {
+		w.flow.local = t.session.rules.prefix6 // the CP function's advertisements
+	}
 	d, spoofed := t.match(&w.flow, w.gtp.QFI)
 	switch {
 	case d == nil && spoofed:
@@ -64,6 +74,13 @@ func (w *worker) fromTunnel(b *packet.Buffer, t *tunnel) {
 func (w *worker) uplink(b *packet.Buffer, t *tunnel) {
 	s := t.session
 	w.flow.uplink(&w.ip)
+	if w.ip.Fragment {
+		w.fragment(s, false)
+	}
+	if w.ip.Version == 6 && !isGlobal(&w.ip.Src) {
+		w.linkLocal(b, t)
+		return
+	}
 	d, spoofed := t.match(&w.flow, w.gtp.QFI)
 	switch {
 	case d == nil && spoofed:
@@ -73,6 +90,11 @@ func (w *worker) uplink(b *packet.Buffer, t *tunnel) {
 		w.drop(b, dropNoPDRUplink)
 		return
 	}
+	w.leave(b, s, d)
+}
+
+// leave brings a packet of the UE that PDR d detected on its way.
+func (w *worker) leave(b *packet.Buffer, s *session, d *pdr) {
 	instead, ok := w.admit(s, d, b)
 	switch {
 	case !ok:
@@ -81,19 +103,19 @@ func (w *worker) uplink(b *packet.Buffer, t *tunnel) {
 		instead = d.far
 	}
 	if instead != nil && instead.action == actionN6 && s.proxied {
-		w.toN6(b, s, d)
+		w.proxyUplink(b, s, d)
 		return
 	}
 	w.forward(s, d, instead, d.access, b)
 }
 
-// toN6 sends a packet of a session that has proxied connections to N6, by way of the
-// proxy if it is of a connection that the proxy has or may want.
-func (w *worker) toN6(b *packet.Buffer, s *session, d *pdr) {
+// proxyUplink sends a packet of a session that has proxied connections to N6, by way of
+// the proxy if it is of a connection that the proxy has or may want.
+func (w *worker) proxyUplink(b *packet.Buffer, s *session, d *pdr) {
 	w.countAccess(d, d.access, b)
 	if w.ip.Proto != packet.ProtoTCP || w.ip.Fragment {
 		w.proxy.Heard(w.now, &s.proxy, d.access)
-		w.tx.N6 = append(w.tx.N6, b)
+		w.toN6(b)
 		return
 	}
 	// The connection's rules are those of the server's packets.
@@ -111,5 +133,5 @@ func (w *worker) translateUp(s *session, a steer.Access, rule proxy.Rule, b *pac
 		w.forwardProxied()
 		return
 	}
-	w.tx.N6 = append(w.tx.N6, b)
+	w.toN6(b)
 }

@@ -35,16 +35,24 @@ type worker struct {
 	ticked proxy.Time // when proxy.Tick was last called
 
 	// Scratch of the packet in hand.
-	gtp  gtpu.Header
-	ip   packet.Info
-	flow tuple
-	qfi  uint8 // that it came with; 0 = none
+	gtp      gtpu.Header
+	ip       packet.Info
+	flow     tuple
+	qfi      uint8           // that it came with; 0 = none
+	ext      gtpu.Extensions // that it came with, to be handed on; valid if extended
+	extended bool
 
-	held   int // packets in FARs
-	limit  limiter
-	peers  []driver.Peer // of notifications waiting in tx; see addPeer
-	count  counters
-	toWake uint64 // workers, by bit, that packets were handed to in this burst
+	translated bool // it is the proxy's, whose peers know nothing of it
+
+	held   int     // packets in FARs
+	limit  limiter // of GTP-U messages that others provoke
+	icmp   limiter // of ICMP errors
+	pieces []*packet.Buffer
+
+	fragments *fragmentTable // ports of datagrams that came in pieces
+	peers     []driver.Peer  // of notifications waiting in tx; see addPeer
+	count     counters
+	toWake    uint64 // workers, by bit, that packets were handed to in this burst
 
 	commands *ring[func(*worker)] // written by the control side
 	stop     atomic.Bool          // set by the control side

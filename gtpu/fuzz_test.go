@@ -19,6 +19,9 @@ func FuzzParse(f *testing.F) {
 		"32010004000000000005 0000",
 		"361a0014000000000000004001 9c400010000001018500040a640101",
 		"30fe000000000201",
+		"34ff000c00000101000000c001123485 01100900",
+		"34ff001000000101000000820201234500000020 0101000045",
+		"34ff001000000101000000410101008401010085 01100500",
 	} {
 		f.Add(bytesOf(f, s))
 	}
@@ -31,6 +34,9 @@ func FuzzParse(f *testing.F) {
 		}
 		if r >= NumReasons {
 			t.Fatalf("reason %d does not exist", r)
+		}
+		if r == OK || r == UnknownExtension {
+			relay(t, b, &h)
 		}
 		if r != OK {
 			return
@@ -58,6 +64,34 @@ func reemit(t *testing.T, e ErrorInd) {
 	var got ErrorInd
 	if r := ParseErrorIndication(b, &h, &got); r != OK || got.TEID != e.TEID || got.SrcPort != e.SrcPort || got.Peer.Unmap() != e.Peer.Unmap() {
 		t.Fatalf("%+v became %+v (%v)", e, got, r)
+	}
+}
+
+// relay checks that what is handed on comes out as it went in.
+func relay(t *testing.T, b []byte, h *Header) {
+	var x, y Extensions
+	if !x.Take(b, h) {
+		if h.Payload-optionalLen <= maxExtensions {
+			t.Fatalf("%d bytes of extension headers do not fit", h.Payload-optionalLen)
+		}
+		return
+	}
+	n := x.GPDUHeaderLen(h.QFI)
+	out := append(make([]byte, n), b[h.Payload:h.End]...)
+	if len(out)-fixedLen > 0xffff {
+		return
+	}
+	x.PutGPDU(out, h.TEID, h.End-h.Payload, h.PDUType, h.QFI, h.RQI)
+	var got Header
+	if r := Parse(out, &got); r != OK && r != UnknownExtension {
+		t.Fatalf("%x became %x: %v", b, out, r)
+	}
+	if got.TEID != h.TEID || got.Payload != n || got.End != len(out) || got.QFI != h.QFI || got.Unknown != h.Unknown ||
+		got.RQI != h.RQI && h.QFI != 0 || got.HasUDPPort || got.HasOther != (x.n > 0) {
+		t.Fatalf("%x became %x", b, out)
+	}
+	if !y.Take(out, &got) || y.n != x.n || !bytes.Equal(y.bytes[:y.n], x.bytes[:x.n]) || x.n > 0 && x.first != y.first {
+		t.Fatalf("%x became %x: other extension headers", b, out)
 	}
 }
 

@@ -6,8 +6,9 @@
 // Parsing allocates nothing and keeps no pointer into the bytes; what it refuses
 // it refuses with a [Reason]. Offsets count from the first byte of the UDP payload.
 //
-// Left out: Tunnel Status, the private extension, and the contents of every
-// extension header but the PDU Session Container and the UDP port.
+// Left out: Tunnel Status, the private extension, QoS monitoring in the PDU Session
+// Container, and the contents of every extension header but that and the UDP port.
+// Those that a UPF hands on are copied, not read: see [Extensions].
 package gtpu
 
 import "encoding/binary"
@@ -31,16 +32,36 @@ const (
 // ExtensionType is the type of an extension header (§5.2.1, figure 5.2.1-3).
 type ExtensionType uint8
 
-// Extension header types that a receiver here understands.
+// Extension header types that a receiver here understands. The PDCP PDU numbers come
+// with data that gNBs forward to each other through the UPF at a handover; to the UPF
+// itself they say nothing.
 const (
 	NoMoreExtensions    ExtensionType = 0x00
 	UDPPort             ExtensionType = 0x40
+	LongPDCPPDUNumber   ExtensionType = 0x82 // 0x03 is the same, and need not be understood
 	PDUSessionContainer ExtensionType = 0x85
+	PDCPPDUNumber       ExtensionType = 0xc0
 )
 
-// mustComprehend says whether an endpoint that does not know t may not skip it:
-// the upper of the two comprehension bits (§5.2.1, figure 5.2.1-2).
+// The two upper bits of a type say what who does not know it does (§5.2.1, figure
+// 5.2.1-2):
+//
+//	     endpoint    intermediate node
+//	00   skips it    hands it on
+//	01   skips it    takes it out
+//	10   refuses     hands it on
+//	11   refuses     refuses
+
+// mustComprehend says whether an endpoint that does not know t refuses the message.
 func (t ExtensionType) mustComprehend() bool { return t&0x80 != 0 }
+
+// MustComprehendToRelay says whether an intermediate node, too, that does not know t
+// refuses the message.
+func (t ExtensionType) MustComprehendToRelay() bool { return t&0xc0 == 0xc0 }
+
+// handedOn says whether an intermediate node hands t on as it is. The PDU Session
+// Container is written anew.
+func (t ExtensionType) handedOn() bool { return t&0xc0 != 0x40 && t != PDUSessionContainer }
 
 // PDUType tells the two forms of the PDU Session Container apart
 // (TS 38.415 §5.5.3.1).
@@ -112,15 +133,22 @@ type Header struct {
 	HasUDPPort bool
 	UDPPort    uint16 // of the UDP port extension header, valid if HasUDPPort
 
-	// Unknown is the type of the extension header on which Parse gave up,
-	// valid after UnknownExtension. TEID, Type and SN are valid then too, for
-	// the notification that TS 29.281 §7.2.3 wants sent.
+	// HasOther: there are extension headers for [Extensions.Take].
+	HasOther bool
+
+	// Unknown is the type of an extension header that must be understood and is
+	// not, valid after UnknownExtension; if there are several, one that
+	// MustComprehendToRelay.
 	Unknown ExtensionType
 }
 
 // Parse reads the header and the extension headers of the GTP-U message b, a
 // whole UDP payload. Bytes after the message's own length are ignored (h.End).
-// On any result but OK and UnknownExtension h is undefined.
+//
+// UnknownExtension is for the endpoint, which discards the message and sends the
+// notification of TS 29.281 §7.2.3; h is valid. An intermediate node, that is, a UPF
+// that forwards the T-PDU into another tunnel, goes on unless
+// h.Unknown.MustComprehendToRelay. On any other result but OK h is undefined.
 func Parse(b []byte, h *Header) Reason {
 	if len(b) < fixedLen {
 		return TooShort
@@ -174,16 +202,26 @@ func parseExtensions(b []byte, h *Header) Reason {
 			}
 		case UDPPort:
 			h.HasUDPPort, h.UDPPort = true, binary.BigEndian.Uint16(content)
+		case PDCPPDUNumber, LongPDCPPDUNumber:
+			h.HasOther = true
 		default:
-			if next.mustComprehend() {
-				h.Unknown = next
-				return UnknownExtension
-			}
+			h.unknown(next)
 		}
 		next, off = ExtensionType(b[end-1]), end
 	}
 	h.Payload = off
+	if h.Unknown != NoMoreExtensions {
+		return UnknownExtension
+	}
 	return OK
+}
+
+// unknown notes an extension header of type t, which is not known here.
+func (h *Header) unknown(t ExtensionType) {
+	h.HasOther = h.HasOther || t.handedOn()
+	if t.mustComprehend() && !h.Unknown.MustComprehendToRelay() {
+		h.Unknown = t
+	}
 }
 
 // container reads the first two octets of a PDU Session Container
@@ -214,25 +252,50 @@ func GPDUHeaderLen(qfi uint8) int {
 	return GPDUContainerLen
 }
 
-// PutGPDU writes the header of a downlink G-PDU in front of a T-PDU of n bytes:
-// into b[:GPDUHeaderLen(qfi)], with a PDU Session Container (DL PDU session
-// information) that holds qfi and rqi, or without one if qfi is 0. n + 8 must fit
-// 16 bits.
+// PutGPDU writes the header of a G-PDU towards the access in front of a T-PDU of n
+// bytes: into b[:GPDUHeaderLen(qfi)], with a PDU Session Container (DL PDU session
+// information, TS 38.415 §5.5.2.1) that holds qfi and rqi, or without one if qfi is 0.
+// n + 8 must fit 16 bits.
 func PutGPDU(b []byte, teid uint32, n int, qfi uint8, rqi bool) {
 	if qfi == 0 {
-		binary.BigEndian.PutUint32(b, (version1|protocolGTP)<<24|uint32(GPDU)<<16|uint32(n))
-		binary.BigEndian.PutUint32(b[4:], teid)
+		putBareGPDU(b, teid, n)
 		return
 	}
-	b = b[:GPDUContainerLen]
-	length := uint32(n + GPDUContainerLen - fixedLen)
-	binary.BigEndian.PutUint32(b, (version1|protocolGTP|flagE)<<24|uint32(GPDU)<<16|length)
-	binary.BigEndian.PutUint32(b[4:], teid)
-	binary.BigEndian.PutUint32(b[8:], uint32(PDUSessionContainer)) // no SN, no N-PDU number
-	second := uint32(qfi & 0x3f)
-	if rqi {
-		second |= 0x40
+	putGPDU(b, teid, n, downlinkContent(qfi, rqi))
+}
+
+// PutUplinkGPDU is PutGPDU for a G-PDU towards the data network, from one UPF to the
+// next (N9): UL PDU session information (TS 38.415 §5.5.2.2).
+func PutUplinkGPDU(b []byte, teid uint32, n int, qfi uint8) {
+	if qfi == 0 {
+		putBareGPDU(b, teid, n)
+		return
 	}
-	// Length in 4 octets, PDU type 0, RQI and QFI, no more extension headers.
-	binary.BigEndian.PutUint32(b[12:], 1<<24|second<<8)
+	putGPDU(b, teid, n, uplinkContent(qfi))
+}
+
+func putBareGPDU(b []byte, teid uint32, n int) {
+	binary.BigEndian.PutUint64(b, (version1|protocolGTP)<<56|uint64(GPDU)<<48|uint64(n)<<32|uint64(teid))
+}
+
+// putGPDU writes a header with a PDU Session Container of 4 octets alone.
+func putGPDU(b []byte, teid uint32, n int, content uint32) {
+	b = b[:GPDUContainerLen]
+	const start = (version1|protocolGTP|flagE)<<56 | uint64(GPDU)<<48 | (GPDUContainerLen-fixedLen)<<32
+	binary.BigEndian.PutUint64(b, start+uint64(n)<<32|uint64(teid))
+	binary.BigEndian.PutUint64(b[8:], uint64(PDUSessionContainer)<<32|1<<24|uint64(content)<<8)
+}
+
+// downlinkContent is DL PDU session information: PDU type, RQI and QFI.
+func downlinkContent(qfi uint8, rqi bool) uint32 {
+	c := uint32(DLPDUSessionInformation)<<12 | uint32(qfi&0x3f)
+	if rqi {
+		c |= 0x40
+	}
+	return c
+}
+
+// uplinkContent is UL PDU session information: PDU type and QFI.
+func uplinkContent(qfi uint8) uint32 {
+	return uint32(ULPDUSessionInformation)<<12 | uint32(qfi&0x3f)
 }

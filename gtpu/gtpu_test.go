@@ -65,7 +65,7 @@ func TestParse(t *testing.T) {
 		},
 		{
 			name: "unknown extension, need not be understood", in: "34ff000c 00000101 00000020 01010085 01100500",
-			want: Header{TEID: 0x101, Payload: 20, End: 20, Type: GPDU, HasContainer: true, PDUType: ULPDUSessionInformation, QFI: 5},
+			want: Header{TEID: 0x101, Payload: 20, End: 20, Type: GPDU, HasContainer: true, PDUType: ULPDUSessionInformation, QFI: 5, HasOther: true},
 		},
 		{
 			name: "01: discarded by an intermediate node", in: "34ff0008 00000101 00000041 01010000",
@@ -73,14 +73,60 @@ func TestParse(t *testing.T) {
 		},
 		{
 			name: "10: to be understood by the endpoint", in: "34ff0008 00000101 00000084 01010000", reason: UnknownExtension,
-			want: Header{TEID: 0x101, Payload: 12, End: 16, Type: GPDU, Unknown: 0x84},
+			want: Header{TEID: 0x101, Payload: 16, End: 16, Type: GPDU, Unknown: 0x84, HasOther: true},
 		},
 		{
-			name: "11: to be understood by all", in: "36ff0008 00000101 000900c0 01010000", reason: UnknownExtension,
-			want: Header{TEID: 0x101, Payload: 12, End: 16, Type: GPDU, HasSN: true, SN: 9, Unknown: 0xc0},
+			name: "11: to be understood by all", in: "36ff0008 00000101 000900c1 01010000", reason: UnknownExtension,
+			want: Header{TEID: 0x101, Payload: 16, End: 16, Type: GPDU, HasSN: true, SN: 9, Unknown: 0xc1, HasOther: true},
+		},
+		{
+			name: "what all must understand is told of first", in: "34ff0014 00000101 000000c1 01010083 01010085 01100500 45000000", reason: UnknownExtension,
+			want: Header{
+				TEID: 0x101, Payload: 24, End: 28, Type: GPDU, Unknown: 0xc1, HasOther: true,
+				HasContainer: true, PDUType: ULPDUSessionInformation, QFI: 5,
+			},
+		},
+		{
+			name: "and if it comes later", in: "34ff0010 00000101 00000083 010100c1 01010000 45000000", reason: UnknownExtension,
+			want: Header{TEID: 0x101, Payload: 20, End: 24, Type: GPDU, Unknown: 0xc1, HasOther: true},
+		},
+		{
+			name: "PDCP PDU number of forwarded data", in: "34ff000c 00000101 00000085 010009c0 01123400",
+			want: Header{TEID: 0x101, Payload: 20, End: 20, Type: GPDU, HasContainer: true, QFI: 9, HasOther: true},
+		},
+		{
+			name: "long PDCP PDU number, old type", in: "34ff000c 00000101 00000082 0201234500000000",
+			want: Header{TEID: 0x101, Payload: 20, End: 20, Type: GPDU, HasOther: true},
+		},
+		{
+			name: "long PDCP PDU number", in: "34ff000c 00000101 00000003 0201234500000000",
+			want: Header{TEID: 0x101, Payload: 20, End: 20, Type: GPDU, HasOther: true},
+		},
+		{
+			name: "sequence and N-PDU number of a G-PDU", in: "37ff0009 00000101 ffff0785 01100900 45",
+			want: Header{
+				TEID: 0x101, Payload: 16, End: 17, Type: GPDU, HasSN: true, SN: 0xffff,
+				HasContainer: true, PDUType: ULPDUSessionInformation, QFI: 9,
+			},
 		},
 		{name: "End Marker", in: "30fe0000 00000201", want: Header{TEID: 0x201, Payload: 8, End: 8, Type: EndMarker}},
 		{name: "Echo Request", in: "32010004 00000000 00050000", want: Header{Payload: 12, End: 12, Type: EchoRequest, HasSN: true, SN: 5}},
+		{
+			name: "Echo Request with a private extension", in: "3201000b 00000000 00050000 ff000412340102",
+			want: Header{Payload: 12, End: 19, Type: EchoRequest, HasSN: true, SN: 5},
+		},
+		{
+			name: "Echo Response", in: "32020006 00000000 00050000 0e7f",
+			want: Header{Payload: 12, End: 14, Type: EchoResponse, HasSN: true, SN: 5},
+		},
+		{
+			name: "Tunnel Status", in: "32fd000c 00000101 00070000 e60001 01 ff000101",
+			want: Header{TEID: 0x101, Payload: 12, End: 20, Type: 253, HasSN: true, SN: 7},
+		},
+		{
+			name: "End Marker with a container", in: "34fe0008 00000201 00000085 01000900",
+			want: Header{TEID: 0x201, Payload: 16, End: 16, Type: EndMarker, HasContainer: true, QFI: 9},
+		},
 
 		{name: "nothing", in: "", reason: TooShort},
 		{name: "seven bytes", in: "30ff0000 000001", reason: TooShort},
@@ -128,6 +174,20 @@ func TestPutGPDU(t *testing.T) {
 				t.Errorf("got %x, want %x", got, want)
 			}
 		})
+	}
+}
+
+func TestPutUplinkGPDU(t *testing.T) {
+	for qfi, want := range map[uint8]string{
+		0:  "30ff0578 00000201",
+		9:  "34ff0580 00000201 00000085 01100900",
+		63: "34ff0580 00000201 00000085 01103f00",
+	} {
+		b := bytes.Repeat([]byte{0xee}, GPDUHeaderLen(qfi)+2)
+		PutUplinkGPDU(b, 0x201, 1400, qfi)
+		if want := append(bytesOf(t, want), 0xee, 0xee); !bytes.Equal(b, want) {
+			t.Errorf("QFI %d: %x, want %x", qfi, b, want)
+		}
 	}
 }
 
@@ -201,7 +261,11 @@ func TestMessagesOracle(t *testing.T) {
 		},
 		{
 			"supported extension headers", AppendSupportedExtensions(prefix, 7), nil,
-			"321f0008 00000000 00070000 8d024085",
+			"321f000a 00000000 00070000 8d04408285c0",
+		},
+		{
+			"end marker", AppendEndMarker(prefix, 0xdeadbeef), nil,
+			"30fe0000 deadbeef",
 		},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -286,7 +350,16 @@ func TestAllocs(t *testing.T) {
 	var e ErrorInd
 	b := make([]byte, 0, 64)
 	ei := AppendErrorIndication(nil, ErrorInd{TEID: 1, Peer: netip.MustParseAddr("10.0.0.1")})
+	var x Extensions
+	relayed := bytesOf(t, "34ff000c 00000101 00000085 010009c0 01123400")
 	for name, f := range map[string]func(){
+		"Extensions": func() {
+			Parse(relayed, &h)
+			x.Take(relayed, &h)
+			x.PutGPDU(b[:20], 1, 1400, h.PDUType, h.QFI, h.RQI)
+		},
+		"AppendEndMarker":      func() { AppendEndMarker(b, 1) },
+		"PutUplinkGPDU":        func() { PutUplinkGPDU(b[:16], 1, 1400, 9) },
 		"Parse":                func() { Parse(gpdu, &h) },
 		"Parse, refused":       func() { Parse(gpdu[:12], &h) },
 		"PutGPDU":              func() { PutGPDU(b[:16], 1, 1400, 9, false) },

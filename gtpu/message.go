@@ -125,16 +125,18 @@ func ParseErrorIndication(b []byte, h *Header, e *ErrorInd) Reason {
 	return OK
 }
 
+// AppendEndMarker appends an End Marker, the last message that takes the tunnel teid
+// (§7.3.2).
+func AppendEndMarker(b []byte, teid uint32) []byte {
+	b = append(b, version1|protocolGTP, byte(EndMarker), 0, 0)
+	return binary.BigEndian.AppendUint32(b, teid)
+}
+
 // AppendSupportedExtensions appends the Supported Extension Headers Notification
 // (§7.2.3) that names what this package understands; the answer to a message with
 // an [UnknownExtension].
 func AppendSupportedExtensions(b []byte, sn uint16) []byte {
 	m := appendHeader(b, SupportedExtensionHeadersNotification, sn, NoMoreExtensions)
-	return finish(append(m, elementExtensionList, 2, byte(UDPPort), byte(PDUSessionContainer)), len(b))
-}
-
-// AppendEndMarker appends an End Marker for the tunnel teid (§7.3.2).
-func AppendEndMarker(b []byte, teid uint32) []byte {
-	b = append(b, version1|protocolGTP, byte(EndMarker), 0, 0)
-	return binary.BigEndian.AppendUint32(b, teid)
+	return finish(append(m, elementExtensionList, 4,
+		byte(UDPPort), byte(LongPDCPPDUNumber), byte(PDUSessionContainer), byte(PDCPPDUNumber)), len(b))
 }

@@ -12,7 +12,6 @@ import (
 	"net"
 	"net/netip"
 	"slices"
-
 	"time"
 
 	"github.com/google/nftables"

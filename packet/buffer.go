@@ -77,6 +77,16 @@ func (b *Buffer) Prepend(n int) []byte {
 // Headroom is the number of bytes that Prepend can still give.
 func (b *Buffer) Headroom() int { return b.start }
 
+// Clone is a copy of b from p, whose buffers are no smaller than b, with the same
+// headroom.
+func (b *Buffer) Clone(p *Pool) *Buffer {
+	c := p.Get()
+	c.start, c.end = b.start, b.end
+	copy(c.Bytes(), b.Bytes())
+	c.SegmentSize, c.Checksum = b.SegmentSize, b.Checksum
+	return c
+}
+
 // Pool is a free list of buffers. It grows when it is empty and never shrinks.
 type Pool struct {
 	size int

@@ -23,11 +23,10 @@ func AddrFrom(a netip.Addr) Addr { return a.As16() }
 // Netip is a as a netip.Addr, IPv4-mapped addresses unmapped.
 func (a Addr) Netip() netip.Addr { return netip.AddrFrom16(a).Unmap() }
 
-// addr4 is the mapped form of an IPv4 address.
-func addr4(b []byte) (a Addr) {
-	a[10], a[11] = 0xff, 0xff
-	copy(a[12:], b[:4])
-	return a
+// setAddr4 sets a to the mapped form of the IPv4 address in front of b.
+func setAddr4(a *Addr, b []byte) {
+	binary.BigEndian.PutUint64(a[:8], 0)
+	binary.BigEndian.PutUint64(a[8:], 0xffff<<32|uint64(binary.BigEndian.Uint32(b)))
 }
 
 // Reason says why a packet was refused; its values index counters.
@@ -62,6 +61,12 @@ type Info struct {
 	Proto    uint8 // of the transport header, IPv6 extension headers passed
 	TOS      uint8 // IPv4 TOS or IPv6 traffic class
 	Fragment bool  // any fragment; ports are 0 unless it is the first
+
+	// FirstFragment: a fragment at offset 0. In IPv6, Proto of any other is the
+	// first header of the fragmentable part, which may be an extension header
+	// (RFC 8200 §4.5).
+	FirstFragment bool
+	ID            uint32 // identification, 16 bits in IPv4; valid iff Fragment
 }
 
 // Parse reads the IP header and the ports. On any result but OK, p is undefined.
@@ -106,11 +111,15 @@ func parse4(b []byte, p *Info) (first bool, r Reason) {
 	p.Version = 4
 	p.TOS = b[1]
 	p.Proto = b[9]
-	p.Src, p.Dst = addr4(b[12:]), addr4(b[16:])
+	setAddr4(&p.Src, b[12:])
+	setAddr4(&p.Dst, b[16:])
 	p.L4, p.End = ihl, total
 	frag := binary.BigEndian.Uint16(b[6:])
+	first = frag&0x1fff == 0
 	p.Fragment = frag&0x3fff != 0
-	return frag&0x1fff == 0, OK
+	p.FirstFragment = first && p.Fragment
+	p.ID = uint32(binary.BigEndian.Uint16(b[4:]))
+	return first, OK
 }
 
 // Most IPv6 extension headers that a packet may carry before we give up.
@@ -128,7 +137,7 @@ func parse6(b []byte, p *Info) (first bool, r Reason) {
 	p.TOS = b[0]<<4 | b[1]>>4
 	copy(p.Src[:], b[8:24])
 	copy(p.Dst[:], b[24:40])
-	p.Fragment = false
+	p.Fragment, p.FirstFragment = false, false
 	next, off := b[6], 40
 	first = true
 	for range maxExtensionHeaders {
@@ -142,9 +151,10 @@ func parse6(b []byte, p *Info) (first bool, r Reason) {
 			if end-off < 8 {
 				return false, TooShort
 			}
-			p.Fragment = true
-			first = binary.BigEndian.Uint16(b[off+2:])&0xfff8 == 0
-			next, off = b[off], off+8
+			h := binary.BigEndian.Uint64(b[off:])
+			first = h>>32&0xfff8 == 0
+			p.Fragment, p.FirstFragment, p.ID = true, first, uint32(h)
+			next, off = uint8(h>>56), off+8
 		default:
 			p.Proto, p.L4, p.End = next, off, end
 			return first, OK

@@ -45,12 +45,12 @@ func TestParse(t *testing.T) {
 			want: Info{Src: src4, Dst: dst4, SrcPort: 1000, DstPort: 80, L4: 24, End: 28, Version: 4, Proto: ProtoTCP},
 		},
 		{
-			name: "IPv4 first fragment", in: "4500 0018 0000 2000 4011 0000 0a3c0001 0a640602 03e80050",
-			want: Info{Src: src4, Dst: dst4, SrcPort: 1000, DstPort: 80, L4: 20, End: 24, Version: 4, Proto: ProtoUDP, Fragment: true},
+			name: "IPv4 first fragment", in: "4500 0018 8123 2000 4011 0000 0a3c0001 0a640602 03e80050",
+			want: Info{Src: src4, Dst: dst4, SrcPort: 1000, DstPort: 80, L4: 20, End: 24, Version: 4, Proto: ProtoUDP, Fragment: true, FirstFragment: true, ID: 0x8123},
 		},
 		{
-			name: "IPv4 last fragment", in: "4500 0016 0000 0001 4011 0000 0a3c0001 0a640602 0350",
-			want: Info{Src: src4, Dst: dst4, L4: 20, End: 22, Version: 4, Proto: ProtoUDP, Fragment: true},
+			name: "IPv4 last fragment", in: "4500 0016 8123 0001 4011 0000 0a3c0001 0a640602 0350",
+			want: Info{Src: src4, Dst: dst4, L4: 20, End: 22, Version: 4, Proto: ProtoUDP, Fragment: true, ID: 0x8123},
 		},
 		{
 			name: "ICMP has no ports", in: "4500 0018 0000 0000 4001 0000 0a3c0001 0a640602 08000000",
@@ -66,12 +66,12 @@ func TestParse(t *testing.T) {
 			want: Info{Src: src6, Dst: dst6, SrcPort: 1000, DstPort: 53, L4: 72, End: 76, Version: 6, Proto: ProtoUDP},
 		},
 		{
-			name: "IPv6 first fragment", in: "6000 0000 000c 2c40" + ends6 + "0600 0001 00000007 03e80050",
-			want: Info{Src: src6, Dst: dst6, SrcPort: 1000, DstPort: 80, L4: 48, End: 52, Version: 6, Proto: ProtoTCP, Fragment: true},
+			name: "IPv6 first fragment", in: "6000 0000 000c 2c40" + ends6 + "0600 0001 80000007 03e80050",
+			want: Info{Src: src6, Dst: dst6, SrcPort: 1000, DstPort: 80, L4: 48, End: 52, Version: 6, Proto: ProtoTCP, Fragment: true, FirstFragment: true, ID: 0x80000007},
 		},
 		{
-			name: "IPv6 later fragment", in: "6000 0000 000c 2c40" + ends6 + "0600 0009 00000007 03e80050",
-			want: Info{Src: src6, Dst: dst6, L4: 48, End: 52, Version: 6, Proto: ProtoTCP, Fragment: true},
+			name: "IPv6 later fragment", in: "6000 0000 000c 2c40" + ends6 + "0600 0009 80000007 03e80050",
+			want: Info{Src: src6, Dst: dst6, L4: 48, End: 52, Version: 6, Proto: ProtoTCP, Fragment: true, ID: 0x80000007},
 		},
 		{
 			name: "IPv6 no next header", in: "6000 0000 0000 3b40" + ends6,
@@ -98,7 +98,7 @@ func TestParse(t *testing.T) {
 		},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			got := Info{SrcPort: 0xffff, DstPort: 0xffff, Fragment: true, TOS: 0xff} // of the packet before
+			got := Info{SrcPort: 0xffff, DstPort: 0xffff, Fragment: true, FirstFragment: true, TOS: 0xff} // of the packet before
 			if r := Parse(bytesOf(t, tc.in), &got); r != tc.reason {
 				t.Fatalf("reason %v, want %v", r, tc.reason)
 			}
@@ -200,7 +200,9 @@ func TestAddr(t *testing.T) {
 			t.Errorf("%v became %v", a, got)
 		}
 	}
-	if a := addr("10.60.0.1"); a != addr4([]byte{10, 60, 0, 1}) {
+	b := addr("fd00::1")
+	setAddr4(&b, []byte{10, 60, 0, 1})
+	if a := addr("10.60.0.1"); a != b {
 		t.Error("an IPv4 address has two forms")
 	}
 }

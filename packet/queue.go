@@ -1,44 +1,65 @@
 package packet
 
-// Queue is temporary.
+// Queue is a first-in first-out list of buffers, linked through the buffers
+// themselves. The zero value is empty. A buffer is in one queue at most, goes to no
+// pool while it is there, and keeps its length.
 type Queue struct {
 	head, tail *Buffer
-	n          int
+	n, bytes   int
 }
 
-func (q *Queue) Len() int { return q.n }
+// Push puts b behind the others.
 func (q *Queue) Push(b *Buffer) {
-	b.next = nil
-	if q.tail == nil {
+	if q.head == nil {
 		q.head = b
 	} else {
 		q.tail.next = b
 	}
 	q.tail = b
 	q.n++
+	q.bytes += b.Len()
 }
+
+// Pop takes out the buffer that has been in q the longest; nil = q is empty.
 func (q *Queue) Pop() *Buffer {
 	b := q.head
 	if b == nil {
 		return nil
 	}
-	q.head = b.next
-	if q.head == nil {
-		q.tail = nil
-	}
-	b.next = nil
+	q.head, b.next = b.next, nil
 	q.n--
+	q.bytes -= b.Len()
 	return b
 }
+
+// Append moves the buffers of o, in their order, behind those of q.
 func (q *Queue) Append(o *Queue) {
-	for b := o.Pop(); b != nil; b = o.Pop() {
-		q.Push(b)
+	switch {
+	case o.head == nil:
+		return
+	case q.head == nil:
+		q.head = o.head
+	default:
+		q.tail.next = o.head
 	}
+	q.tail = o.tail
+	q.n += o.n
+	q.bytes += o.bytes
+	*o = Queue{}
 }
 
-func (p *Pool) Copy(b *Buffer) *Buffer {
-	c := p.Get()
-	c.SetLen(copy(c.Room(), b.Bytes()))
-	c.SegmentSize, c.Checksum = b.SegmentSize, b.Checksum
-	return c
+// Len is the number of buffers in q.
+func (q *Queue) Len() int { return q.n }
+
+// Bytes is the length of the packets in q together.
+func (q *Queue) Bytes() int { return q.bytes }
+
+// PutAll gives back every buffer of q, which is empty then.
+func (p *Pool) PutAll(q *Queue) {
+	if q.head == nil {
+		return
+	}
+	q.tail.next = p.free
+	p.free = q.head
+	*q = Queue{}
 }

@@ -109,7 +109,8 @@ type UEIPAddress struct {
 	IPv4        netip.Addr // valid, or the zero Addr
 	IPv6        netip.Addr // valid, or the zero Addr
 	Destination bool       // S/D: the destination address is the UE's
-	Choose      bool       // CHV4 or CHV6: the UP function is to choose
+	ChooseV4    bool       // CHV4: the UP function is to choose an IPv4 address
+	ChooseV6    bool       // CHV6: the UP function is to choose an IPv6 prefix
 	Delegated   uint8      // IPv6D: how many bits the prefix is shorter than 64
 	PrefixLen   uint8      // IP6PL: length of the prefix; 0 = not given
 }
@@ -132,7 +133,13 @@ func ParseUEIPAddress(i *ie.IE) (UEIPAddress, *Error) {
 		return UEIPAddress{}, err
 	}
 	flags := b[0]
-	u := UEIPAddress{Destination: flags&ueSD != 0, Choose: flags&(ueCHV4|ueCHV6) != 0}
+	u := UEIPAddress{Destination: flags&ueSD != 0, ChooseV4: flags&ueCHV4 != 0, ChooseV6: flags&ueCHV6 != 0}
+	switch {
+	case flags&ueV4 != 0 && u.ChooseV4, flags&ueV6 != 0 && u.ChooseV6:
+		return UEIPAddress{}, malformed(i, "flags %#02x: an address both given and to be chosen", flags)
+	case flags&(ueV4|ueV6|ueCHV4|ueCHV6) == 0:
+		return UEIPAddress{}, malformed(i, "flags %#02x: no address", flags)
+	}
 	if u.IPv4, u.IPv6, b, err = addresses(i, b[1:], flags&ueV4 != 0, flags&ueV6 != 0); err != nil {
 		return UEIPAddress{}, err
 	}
@@ -151,10 +158,10 @@ func ParseUEIPAddress(i *ie.IE) (UEIPAddress, *Error) {
 	return u, nil
 }
 
-// IE encodes u. Choose becomes CHV4.
+// IE encodes u.
 func (u UEIPAddress) IE() *ie.IE {
 	b := []byte{bit(u.IPv6.IsValid(), ueV6) | bit(u.IPv4.IsValid(), ueV4) | bit(u.Destination, ueSD) |
-		bit(u.Delegated != 0, ueIPv6D) | bit(u.Choose, ueCHV4) | bit(u.PrefixLen != 0, ueIP6PL)}
+		bit(u.Delegated != 0, ueIPv6D) | bit(u.ChooseV4, ueCHV4) | bit(u.ChooseV6, ueCHV6) | bit(u.PrefixLen != 0, ueIP6PL)}
 	b = append(b, u.IPv4.AsSlice()...)
 	b = append(b, u.IPv6.AsSlice()...)
 	if u.Delegated != 0 {

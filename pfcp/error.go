@@ -6,6 +6,13 @@ import (
 	"github.com/wmnsk/go-pfcp/ie"
 )
 
+// Causes that go-pfcp does not know (TS 29.244 Table 8.2.1-1).
+const (
+	CauseAllDynamicAddressesOccupied uint8 = 79
+	CauseUnknownPredefinedRule       uint8 = 80
+	CauseUnknownApplicationID        uint8 = 81
+)
+
 // Error is why a request is refused: what the Cause IE and the Offending IE of
 // the response say (TS 29.244 §8.2.1, §8.2.22), and words for the log.
 type Error struct {

@@ -10,16 +10,19 @@ import (
 	"github.com/wmnsk/go-pfcp/ie"
 )
 
-// SDFFilter is an SDF Filter IE (TS 29.244 §8.2.5).
+// SDFFilter is an SDF Filter IE (TS 29.244 §8.2.5). What it has, a packet must all
+// match.
 type SDFFilter struct {
 	Description    FlowDescription // valid if HasDescription
 	HasDescription bool
+	TOS, TOSMask   uint8 // IPv4 ToS or IPv6 traffic class, and its mask; valid if HasTOS
+	HasTOS         bool
+	SPI            uint32 // IPsec security parameter index; valid if HasSPI
+	HasSPI         bool
+	FlowLabel      uint32 // IPv6 flow label, 20 bits; valid if HasLabel
+	HasLabel       bool
 	ID             uint32 // SDF filter ID; valid if HasID
 	HasID          bool
-
-	// Narrowing says that the filter also asks for a ToS, an SPI or a flow label.
-	// Their values are not kept: nothing here can match them.
-	Narrowing bool
 }
 
 // Flags of the SDF Filter IE.
@@ -38,8 +41,8 @@ func ParseSDFFilter(i *ie.IE) (SDFFilter, *Error) {
 		return SDFFilter{}, err
 	}
 	flags, b := b[0], b[2:]
-	s := SDFFilter{HasDescription: flags&sdfFD != 0, HasID: flags&sdfBID != 0, Narrowing: flags&(sdfTTC|sdfSPI|sdfFL) != 0}
-	if s.HasDescription {
+	var s SDFFilter
+	if s.HasDescription = flags&sdfFD != 0; s.HasDescription {
 		if len(b) < 2 || len(b) < 2+int(binary.BigEndian.Uint16(b)) {
 			return SDFFilter{}, malformed(i, "flow description cut off")
 		}
@@ -50,23 +53,50 @@ func ParseSDFFilter(i *ie.IE) (SDFFilter, *Error) {
 		}
 		s.Description, b = fd, b[n:]
 	}
-	skip := 2*int(flags&sdfTTC/sdfTTC) + 4*int(flags&sdfSPI/sdfSPI) + 3*int(flags&sdfFL/sdfFL)
-	if s.HasID {
-		if len(b) < skip+4 {
-			return SDFFilter{}, malformed(i, "no SDF filter ID")
+	s.HasTOS, s.HasSPI, s.HasLabel, s.HasID = flags&sdfTTC != 0, flags&sdfSPI != 0, flags&sdfFL != 0, flags&sdfBID != 0
+	need := 0
+	for _, part := range []struct {
+		there  bool
+		octets int
+	}{{s.HasTOS, 2}, {s.HasSPI, 4}, {s.HasLabel, 3}, {s.HasID, 4}} {
+		if part.there {
+			need += part.octets
 		}
-		s.ID = binary.BigEndian.Uint32(b[skip:])
+	}
+	if len(b) < need {
+		return SDFFilter{}, malformed(i, "%d octets behind the flow description, flags ask for %d", len(b), need)
+	}
+	if s.HasTOS {
+		s.TOS, s.TOSMask, b = b[0], b[1], b[2:]
+	}
+	if s.HasSPI {
+		s.SPI, b = binary.BigEndian.Uint32(b), b[4:]
+	}
+	if s.HasLabel {
+		s.FlowLabel, b = uint32(b[0]&0x0f)<<16|uint32(b[1])<<8|uint32(b[2]), b[3:]
+	}
+	if s.HasID {
+		s.ID = binary.BigEndian.Uint32(b)
 	}
 	return s, nil
 }
 
-// IE encodes s without what Narrowing stands for.
+// IE encodes s.
 func (s SDFFilter) IE() *ie.IE {
-	b := []byte{bit(s.HasDescription, sdfFD) | bit(s.HasID, sdfBID), 0}
+	b := []byte{bit(s.HasDescription, sdfFD) | bit(s.HasTOS, sdfTTC) | bit(s.HasSPI, sdfSPI) | bit(s.HasLabel, sdfFL) | bit(s.HasID, sdfBID), 0}
 	if s.HasDescription {
 		fd := s.Description.String()
 		b = binary.BigEndian.AppendUint16(b, uint16(len(fd)))
 		b = append(b, fd...)
+	}
+	if s.HasTOS {
+		b = append(b, s.TOS, s.TOSMask)
+	}
+	if s.HasSPI {
+		b = binary.BigEndian.AppendUint32(b, s.SPI)
+	}
+	if s.HasLabel {
+		b = append(b, uint8(s.FlowLabel>>16), uint8(s.FlowLabel>>8), uint8(s.FlowLabel))
 	}
 	if s.HasID {
 		b = binary.BigEndian.AppendUint32(b, s.ID)

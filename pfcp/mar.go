@@ -114,7 +114,8 @@ func parseThresholds(i *ie.IE) (Thresholds, *Error) {
 		if len(b) < 1 || b[0] > 100 {
 			return Thresholds{}, malformed(i, "no packet loss rate up to 100")
 		}
-		t.PLR = &b[0]
+		plr := b[0]
+		t.PLR = &plr
 	}
 	return t, nil
 }

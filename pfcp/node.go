@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"strings"
 	"time"
+	"unique"
 
 	"github.com/wmnsk/go-pfcp/ie"
 )
@@ -60,12 +61,14 @@ func RecoveryTimeStampIE(t time.Time) *ie.IE {
 }
 
 // networkInstance reads a Network Instance IE (TS 29.244 §8.2.4): SMFs send it
-// as a plain string or as an FQDN's labels.
-func networkInstance(i *ie.IE) (string, *Error) {
-	if name, ok := decodeName(i.Payload); ok {
-		return name, nil
+// as a plain string or as an FQDN's labels. Equal names share their memory: the
+// rules of every session hold some.
+func networkInstance(i *ie.IE) string {
+	name, ok := decodeName(i.Payload)
+	if !ok {
+		name = string(i.Payload)
 	}
-	return string(i.Payload), nil
+	return unique.Make(name).Value()
 }
 
 // decodeName reads labels, each behind its length (RFC 1035 §3.1); ok is false

@@ -1,6 +1,10 @@
 package pfcp
 
-import "github.com/wmnsk/go-pfcp/ie"
+import (
+	"net/netip"
+
+	"github.com/wmnsk/go-pfcp/ie"
+)
 
 // PDR is a Create PDR or an Update PDR (TS 29.244 Tables 7.5.2.2-1, 7.5.4.2-1).
 // A nil pointer or slice is an IE that is not there.
@@ -15,7 +19,8 @@ type PDR struct {
 	URRIDs             []uint32
 
 	// Unsupported is the type of an IE that changes what the rule does and that
-	// Braid has not: predefined rules, and so on; 0 = none.
+	// Braid has not: predefined rules, activation by time, IP multicast, transport
+	// delay reports; 0 = none.
 	Unsupported uint16
 }
 
@@ -26,24 +31,33 @@ type PDI struct {
 	FTEID           *FTEID
 	NetworkInstance string // decoded if it came as an FQDN
 	UEAddresses     []UEIPAddress
+	FramedRoutes    []netip.Prefix // Framed-Route and Framed-IPv6-Route: addresses behind the UE
 	Filters         []SDFFilter
+	ApplicationID   string // "" = none
 	QFIs            []uint8
-	Unsupported     uint16 // as in [PDR]: application ID, traffic endpoint, Ethernet
+	Endpoint        *uint8 // Traffic Endpoint ID
+	Unsupported     uint16 // as in [PDR]: Ethernet, redundant transmission, IP multicast
 }
 
-// Values of Source Interface and Destination Interface (§8.2.2, §8.2.24).
+// Values of Source Interface and Destination Interface (§8.2.2, §8.2.24). The last
+// two have one meaning and two values.
 const (
 	InterfaceAccess     uint8 = 0
 	InterfaceCore       uint8 = 1
 	InterfaceN6LAN      uint8 = 2
 	InterfaceCPFunction uint8 = 3
+	SourceVNInternal    uint8 = 4 // 5G VN Internal
+	DestVNInternal      uint8 = 5 // 5G VN Internal
 )
 
-// Values of 3GPP Interface Type (§8.2.118) that tell the accesses apart.
+// Values of 3GPP Interface Type (§8.2.118) that tell the accesses apart, and N3
+// from N9.
 const (
 	N33GPP             uint8 = 11
 	N3TrustedNon3GPP   uint8 = 12
 	N3UntrustedNon3GPP uint8 = 13
+	N9                 uint8 = 15
+	N9Roaming          uint8 = 21
 )
 
 // ParsePDR reads a Create PDR or an Update PDR. What the first needs and the
@@ -77,7 +91,8 @@ func ParsePDR(i *ie.IE) (*PDR, *Error) {
 		case ie.URRID:
 			v, err := u32(c)
 			return add(&p.URRIDs, v, err)
-		case ie.ActivatePredefinedRules, ie.DeactivatePredefinedRules, ie.ActivationTime, ie.DeactivationTime:
+		case ie.ActivatePredefinedRules, ie.DeactivatePredefinedRules, ie.ActivationTime, ie.DeactivationTime,
+			ie.TransportDelayReporting:
 			p.Unsupported = c.Type
 		}
 		return nil
@@ -99,30 +114,21 @@ func parsePDI(i *ie.IE) (PDI, *Error) {
 		case ie.SourceInterface:
 			v, err := u8(c)
 			return set(&source, v&0x0f, err)
-		case ie.TGPPInterfaceType:
-			v, err := u8(c)
-			return set(&d.InterfaceType, v&0x3f, err)
-		case ie.FTEID:
-			v, err := ParseFTEID(c)
-			return set(&d.FTEID, v, err)
-		case ie.NetworkInstance:
-			var err *Error
-			d.NetworkInstance, err = networkInstance(c)
-			return err
-		case ie.UEIPAddress:
-			v, err := ParseUEIPAddress(c)
-			return add(&d.UEAddresses, v, err)
 		case ie.SDFFilter:
 			v, err := ParseSDFFilter(c)
 			return add(&d.Filters, v, err)
-		case ie.QFI:
+		case ie.ApplicationID:
+			b, err := octets(c, 1)
+			d.ApplicationID = string(b)
+			return err
+		case ie.TrafficEndpointID:
 			v, err := u8(c)
-			return add(&d.QFIs, v&0x3f, err)
-		case ie.ApplicationID, ie.TrafficEndpointID, ie.EthernetPacketFilter, ie.EthernetPDUSessionInformation,
-			ie.RedundantTransmissionParameters, ie.IPMulticastAddressingInfo:
+			return set(&d.Endpoint, v, err)
+		case ie.EthernetPacketFilter, ie.RedundantTransmissionParameters, ie.IPMulticastAddressingInfo:
 			d.Unsupported = c.Type
+			return nil
 		}
-		return nil
+		return d.endpointMember(c)
 	})
 	if err == nil && source == nil {
 		err = missing("PDI", ie.SourceInterface)
@@ -131,6 +137,32 @@ func parsePDI(i *ie.IE) (PDI, *Error) {
 		d.SourceInterface = *source
 	}
 	return d, err
+}
+
+// endpointMember reads a member that a traffic endpoint can have too.
+func (d *PDI) endpointMember(c *ie.IE) *Error {
+	switch c.Type {
+	case ie.TGPPInterfaceType:
+		v, err := u8(c)
+		return set(&d.InterfaceType, v&0x3f, err)
+	case ie.FTEID:
+		v, err := ParseFTEID(c)
+		return set(&d.FTEID, v, err)
+	case ie.NetworkInstance:
+		d.NetworkInstance = networkInstance(c)
+	case ie.UEIPAddress:
+		v, err := ParseUEIPAddress(c)
+		return add(&d.UEAddresses, v, err)
+	case ie.FramedRoute, ie.FramedIPv6Route:
+		v, err := framedRoute(c)
+		return add(&d.FramedRoutes, v, err)
+	case ie.QFI:
+		v, err := u8(c)
+		return add(&d.QFIs, v&0x3f, err)
+	case ie.EthernetPDUSessionInformation:
+		d.Unsupported = c.Type
+	}
+	return nil
 }
 
 // Apply puts into p what an Update PDR u carries. An update that names a FAR takes
@@ -185,6 +217,21 @@ func (p *PDR) IE(typ uint16) *ie.IE {
 
 func (d *PDI) ie() *ie.IE {
 	g := []*ie.IE{ie.NewSourceInterface(d.SourceInterface)}
+	if d.Endpoint != nil {
+		g = append(g, ie.New(ie.TrafficEndpointID, []byte{*d.Endpoint}))
+	}
+	for _, f := range d.Filters {
+		g = append(g, f.IE())
+	}
+	if d.ApplicationID != "" {
+		g = append(g, ie.New(ie.ApplicationID, []byte(d.ApplicationID)))
+	}
+	return ie.NewGroupedIE(ie.PDI, append(g, d.endpointIEs()...)...)
+}
+
+// endpointIEs are the members that a traffic endpoint can have too.
+func (d *PDI) endpointIEs() []*ie.IE {
+	var g []*ie.IE
 	if d.FTEID != nil {
 		g = append(g, d.FTEID.IE())
 	}
@@ -194,8 +241,8 @@ func (d *PDI) ie() *ie.IE {
 	for _, u := range d.UEAddresses {
 		g = append(g, u.IE())
 	}
-	for _, f := range d.Filters {
-		g = append(g, f.IE())
+	for _, r := range d.FramedRoutes {
+		g = append(g, framedRouteIE(r))
 	}
 	for _, q := range d.QFIs {
 		g = append(g, ie.NewQFI(q))
@@ -203,5 +250,5 @@ func (d *PDI) ie() *ie.IE {
 	if d.InterfaceType != nil {
 		g = append(g, ie.NewTGPPInterfaceType(*d.InterfaceType))
 	}
-	return ie.NewGroupedIE(ie.PDI, g...)
+	return g
 }

@@ -8,15 +8,27 @@ import (
 
 // QER is a Create QER or an Update QER (Tables 7.5.2.5-1, 7.5.4.5-1).
 type QER struct {
-	ID   uint32
-	Gate *uint8   // Gate Status octet: bits 3-4 uplink, 1-2 downlink; 0 = open
-	MBR  *BitRate // parsed, not enforced yet
-	QFI  *uint8
-	RQI  *uint8 // bit 1: reflective QoS
+	ID              uint32
+	CorrelationID   *uint32
+	Gate            *uint8 // Gate Status octet: bits 3-4 uplink, 1-2 downlink; 0 = open
+	MBR             *BitRate
+	GBR             *BitRate
+	QFI             *uint8
+	RQI             *uint8  // bit 1: reflective QoS
+	PagingPolicy    *uint8  // Paging Policy Indicator, 0 to 7
+	AveragingWindow *uint32 // milliseconds
+	Control         *uint8  // QER Control Indications, §8.2.174
+	Marking         *FlowMarking
 }
 
-// BitRate is an MBR IE (§8.2.8), in kbit/s.
+// BitRate is an MBR or a GBR IE (§8.2.8, §8.2.9), in kbit/s.
 type BitRate struct{ Uplink, Downlink uint64 }
+
+// FlowMarking is a DL Flow Level Marking IE (§8.2.66).
+type FlowMarking struct {
+	TOS *[2]uint8 // ToS or traffic class, mask
+	SCI *[2]uint8 // Service Class Indicator of the GTP-U extension header
+}
 
 // ParseQER reads a Create QER or an Update QER.
 func ParseQER(i *ie.IE) (*QER, *Error) {
@@ -27,21 +39,36 @@ func ParseQER(i *ie.IE) (*QER, *Error) {
 		case ie.QERID:
 			v, err := u32(c)
 			return set(&id, v, err)
+		case ie.QERCorrelationID:
+			v, err := u32(c)
+			return set(&q.CorrelationID, v, err)
 		case ie.GateStatus:
 			v, err := u8(c)
 			return set(&q.Gate, v&0x0f, err)
 		case ie.MBR:
-			b, err := octets(c, 10)
-			if err != nil {
-				return err
-			}
-			q.MBR = &BitRate{uint40(b), uint40(b[5:])}
+			v, err := bitRate(c)
+			return set(&q.MBR, v, err)
+		case ie.GBR:
+			v, err := bitRate(c)
+			return set(&q.GBR, v, err)
 		case ie.QFI:
 			v, err := u8(c)
 			return set(&q.QFI, v&0x3f, err)
 		case ie.RQI:
 			v, err := u8(c)
 			return set(&q.RQI, v&1, err)
+		case ie.PagingPolicyIndicator:
+			v, err := u8(c)
+			return set(&q.PagingPolicy, v&7, err)
+		case ie.AveragingWindow:
+			v, err := u32(c)
+			return set(&q.AveragingWindow, v, err)
+		case ie.QERControlIndications:
+			v, err := u8(c)
+			return set(&q.Control, v, err)
+		case ie.DLFlowLevelMarking:
+			v, err := flowMarking(c)
+			return set(&q.Marking, v, err)
 		}
 		return nil
 	})
@@ -54,35 +81,106 @@ func ParseQER(i *ie.IE) (*QER, *Error) {
 	return q, of(err, RuleQER, q.ID)
 }
 
+func bitRate(i *ie.IE) (BitRate, *Error) {
+	b, err := octets(i, 10)
+	if err != nil {
+		return BitRate{}, err
+	}
+	return BitRate{uint40(b), uint40(b[5:])}, nil
+}
+
 func uint40(b []byte) uint64 { return uint64(b[0])<<32 | uint64(binary.BigEndian.Uint32(b[1:])) }
+
+// Flags of the DL Flow Level Marking IE.
+const (
+	markingTTC = 1 << 0
+	markingSCI = 1 << 1
+)
+
+func flowMarking(i *ie.IE) (FlowMarking, *Error) {
+	b, err := octets(i, 1)
+	if err != nil {
+		return FlowMarking{}, err
+	}
+	var m FlowMarking
+	flags, b := b[0], b[1:]
+	for _, part := range []struct {
+		flag uint8
+		dst  **[2]uint8
+	}{{markingTTC, &m.TOS}, {markingSCI, &m.SCI}} {
+		if flags&part.flag == 0 {
+			continue
+		}
+		if len(b) < 2 {
+			return FlowMarking{}, malformed(i, "marking cut off")
+		}
+		*part.dst, b = &[2]uint8{b[0], b[1]}, b[2:]
+	}
+	return m, nil
+}
 
 // Apply puts into q what an Update QER u carries.
 func (q *QER) Apply(u *QER) {
+	override(&q.CorrelationID, u.CorrelationID)
 	override(&q.Gate, u.Gate)
 	override(&q.MBR, u.MBR)
+	override(&q.GBR, u.GBR)
 	override(&q.QFI, u.QFI)
 	override(&q.RQI, u.RQI)
+	override(&q.PagingPolicy, u.PagingPolicy)
+	override(&q.AveragingWindow, u.AveragingWindow)
+	override(&q.Control, u.Control)
+	override(&q.Marking, u.Marking)
 }
 
 // IE encodes q as an IE of type typ: ie.CreateQER or ie.UpdateQER.
 func (q *QER) IE(typ uint16) *ie.IE {
 	g := []*ie.IE{ie.NewQERID(q.ID)}
-	if q.Gate != nil {
-		g = append(g, ie.New(ie.GateStatus, []byte{*q.Gate}))
-	}
-	if q.MBR != nil {
-		var b []byte
-		for _, r := range []uint64{q.MBR.Uplink, q.MBR.Downlink} {
-			b = append(b, uint8(r>>32))
-			b = binary.BigEndian.AppendUint32(b, uint32(r))
+	word := func(typ uint16, v *uint32) {
+		if v != nil {
+			g = append(g, ie.New(typ, binary.BigEndian.AppendUint32(nil, *v)))
 		}
-		g = append(g, ie.New(ie.MBR, b))
 	}
-	if q.QFI != nil {
-		g = append(g, ie.NewQFI(*q.QFI))
+	octet := func(typ uint16, v *uint8) {
+		if v != nil {
+			g = append(g, ie.New(typ, []byte{*v}))
+		}
 	}
-	if q.RQI != nil {
-		g = append(g, ie.New(ie.RQI, []byte{*q.RQI}))
+	word(ie.QERCorrelationID, q.CorrelationID)
+	octet(ie.GateStatus, q.Gate)
+	if q.MBR != nil {
+		g = append(g, q.MBR.ie(ie.MBR))
 	}
+	if q.GBR != nil {
+		g = append(g, q.GBR.ie(ie.GBR))
+	}
+	if q.Marking != nil {
+		g = append(g, q.Marking.ie())
+	}
+	octet(ie.QFI, q.QFI)
+	octet(ie.RQI, q.RQI)
+	octet(ie.PagingPolicyIndicator, q.PagingPolicy)
+	word(ie.AveragingWindow, q.AveragingWindow)
+	octet(ie.QERControlIndications, q.Control)
 	return ie.NewGroupedIE(typ, g...)
+}
+
+func (r *BitRate) ie(typ uint16) *ie.IE {
+	var b []byte
+	for _, v := range []uint64{r.Uplink, r.Downlink} {
+		b = append(b, uint8(v>>32))
+		b = binary.BigEndian.AppendUint32(b, uint32(v))
+	}
+	return ie.New(typ, b)
+}
+
+func (m *FlowMarking) ie() *ie.IE {
+	b := []byte{bit(m.TOS != nil, markingTTC) | bit(m.SCI != nil, markingSCI)}
+	if m.TOS != nil {
+		b = append(b, m.TOS[:]...)
+	}
+	if m.SCI != nil {
+		b = append(b, m.SCI[:]...)
+	}
+	return ie.New(ie.DLFlowLevelMarking, b)
 }

@@ -3,7 +3,7 @@ package pfcp
 import "github.com/wmnsk/go-pfcp/ie"
 
 // ParseRuleID reads the ID out of a group that carries little else that matters:
-// a Remove PDR, FAR, QER, URR or MAR, a Create URR or an Update URR.
+// a Remove PDR, FAR, QER, URR, BAR or MAR, a Create URR or an Update URR.
 func ParseRuleID(i *ie.IE, kind RuleKind) (uint32, *Error) {
 	want := idTypes[kind]
 	var id *uint32
@@ -13,6 +13,10 @@ func ParseRuleID(i *ie.IE, kind RuleKind) (uint32, *Error) {
 		}
 		if kind == RulePDR || kind == RuleMAR {
 			v, err := u16(c)
+			return set(&id, uint32(v), err)
+		}
+		if kind == RuleBAR {
+			v, err := u8(c)
 			return set(&id, uint32(v), err)
 		}
 		v, err := u32(c)
@@ -28,7 +32,7 @@ func ParseRuleID(i *ie.IE, kind RuleKind) (uint32, *Error) {
 }
 
 var idTypes = map[RuleKind]uint16{
-	RulePDR: ie.PDRID, RuleFAR: ie.FARID, RuleQER: ie.QERID, RuleURR: ie.URRID, RuleMAR: ie.MARID,
+	RulePDR: ie.PDRID, RuleFAR: ie.FARID, RuleQER: ie.QERID, RuleURR: ie.URRID, RuleMAR: ie.MARID, RuleBAR: ie.BARID,
 }
 
 // ParseCreateURR reads a Create URR (Table 7.5.2.4-1): its ID; the two other

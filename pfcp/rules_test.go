@@ -3,6 +3,8 @@ package pfcp
 import (
 	"bytes"
 	"encoding/hex"
+	"net/netip"
+	"slices"
 	"testing"
 	"time"
 
@@ -22,15 +24,17 @@ func FuzzRules(f *testing.F) {
 		}
 		switch typ {
 		case ie.CreatePDR, ie.UpdatePDR:
-			roundTrip(t, typ, b, ParsePDR, (*PDR).IE, func(x *PDR) bool { return x.unsupported() })
+			roundTrip(t, typ, b, ParsePDR, (*PDR).IE, (*PDR).unsupported)
 		case ie.CreateFAR, ie.UpdateFAR:
-			roundTrip(t, typ, b, ParseFAR, (*FAR).IE, func(x *FAR) bool {
-				return x.Forwarding != nil && x.Forwarding.Unsupported != 0
-			})
+			roundTrip(t, typ, b, ParseFAR, (*FAR).IE, (*FAR).unsupported)
 		case ie.CreateQER, ie.UpdateQER:
 			roundTrip(t, typ, b, ParseQER, (*QER).IE, func(*QER) bool { return false })
 		case ie.CreateMAR, ie.UpdateMAR:
 			roundTrip(t, typ, b, ParseMAR, (*MAR).IE, func(*MAR) bool { return false })
+		case ie.CreateBAR, ie.UpdateBARWithinSessionModificationRequest, ie.UpdateBARWithinSessionReportResponse:
+			roundTrip(t, typ, b, ParseBAR, (*BAR).IE, func(*BAR) bool { return false })
+		case ie.CreateTrafficEndpoint, ie.UpdateTrafficEndpoint, ie.RemoveTrafficEndpoint:
+			roundTrip(t, typ, b, ParseTrafficEndpoint, (*TrafficEndpoint).IE, func(x *TrafficEndpoint) bool { return x.PDI.Unsupported != 0 })
 		case ie.CreateURR:
 			if i := group(t, typ, b); i != nil {
 				_, _ = ParseCreateURR(i)
@@ -47,17 +51,35 @@ func ruleSeeds() []*ie.IE {
 		PDI: &PDI{
 			InterfaceType: ptr(N33GPP), FTEID: &FTEID{Choose: true, ChooseV4: true, HasChooseID: true, ChooseID: 5},
 			NetworkInstance: "internet", QFIs: []uint8{1, 9},
-			UEAddresses: []UEIPAddress{{IPv4: ip("10.60.0.1")}, {IPv6: ip("2001:db8::"), Destination: true, Delegated: 8}},
-			Filters: []SDFFilter{{HasDescription: true, HasID: true, ID: 3, Description: FlowDescription{
-				Protocol: 6, From: FlowEndpoint{Ports: []PortRange{{80, 443}}}, To: FlowEndpoint{Assigned: true},
-			}}},
+			UEAddresses: []UEIPAddress{{IPv4: ip("10.60.0.1")}, {IPv6: ip("2001:db8::"), Destination: true, Delegated: 8}, {ChooseV4: true, ChooseV6: true}},
+			FramedRoutes: []netip.Prefix{netip.MustParsePrefix("192.168.7.0/24"), netip.MustParsePrefix("2001:db8:7::/48")},
+			Filters: []SDFFilter{
+				{HasDescription: true, HasID: true, ID: 3, Description: FlowDescription{
+					Protocol: 6, From: FlowEndpoint{Ports: []PortRange{{80, 443}}}, To: FlowEndpoint{Assigned: true},
+				}},
+				{HasTOS: true, TOS: 0xb8, TOSMask: 0xfc, HasSPI: true, SPI: 0x1234, HasLabel: true, FlowLabel: 0xabcde},
+			},
+			ApplicationID: "video", Endpoint: ptr(uint8(4)),
 		},
 	}
 	far := &FAR{ID: 2, ApplyAction: ptr(ActionFORW), Forwarding: &Forwarding{
 		Destination: ptr(InterfaceAccess), InterfaceType: ptr(N3UntrustedNon3GPP), NetworkInstance: "access",
 		OuterHeader: &OuterHeaderCreation{Description: GTPUIPv4 | GTPUIPv6, TEID: 0x101, IPv4: ip("10.100.1.2"), IPv6: ip("2001:db8::1")},
+		TOS:         ptr(uint8(0xb8)), EndMarker: true,
+	}, Duplicates: []Forwarding{{
+		Destination: ptr(InterfaceCore), OuterHeader: &OuterHeaderCreation{Description: GTPUIPv4, TEID: 0x501, IPv4: ip("10.100.8.1")},
+	}, {}}, BARID: ptr(uint8(6))}
+	qer := &QER{
+		ID: 1, CorrelationID: ptr(uint32(8)), Gate: ptr(uint8(4)), MBR: &BitRate{1_000_000, 1 << 33}, GBR: &BitRate{1, 1<<40 - 1},
+		QFI: ptr(uint8(9)), RQI: ptr(uint8(1)), PagingPolicy: ptr(uint8(3)), AveragingWindow: ptr(uint32(2000)), Control: ptr(uint8(1)),
+		Marking: &FlowMarking{TOS: &[2]uint8{0xb8, 0xfc}, SCI: &[2]uint8{1, 2}},
+	}
+	bar := &BAR{ID: 6, Delay: ptr(uint8(20)), Packets: ptr(uint8(50))}
+	reportBAR := &BAR{ID: 6, Delay: ptr(uint8(20)), Duration: ptr(12 * time.Minute), MaxPackets: ptr(uint16(300))}
+	endpoint := &TrafficEndpoint{ID: 4, PDI: PDI{
+		FTEID: &FTEID{Choose: true, ChooseV4: true}, NetworkInstance: "internet", UEAddresses: []UEIPAddress{{ChooseV4: true, Destination: true}},
+		FramedRoutes: pdr.PDI.FramedRoutes, QFIs: []uint8{9},
 	}}
-	qer := &QER{ID: 1, Gate: ptr(uint8(4)), MBR: &BitRate{1_000_000, 1 << 33}, QFI: ptr(uint8(9)), RQI: ptr(uint8(1))}
 	mar := &MAR{
 		ID: 1, Functionality: ptr(uint8(1)), Mode: ptr(uint8(2)), Indicator: ptr(uint8(1)),
 		Thresholds: &Thresholds{RTT: ptr(uint16(10)), PLR: ptr(uint8(5))},
@@ -67,6 +89,8 @@ func ruleSeeds() []*ie.IE {
 		},
 	}
 	return []*ie.IE{
+		bar.IE(ie.CreateBAR), bar.IE(ie.UpdateBARWithinSessionModificationRequest), reportBAR.IE(ie.UpdateBARWithinSessionReportResponse),
+		endpoint.IE(ie.CreateTrafficEndpoint), endpoint.IE(ie.UpdateTrafficEndpoint), (&TrafficEndpoint{ID: 4}).IE(ie.RemoveTrafficEndpoint),
 		pdr.IE(ie.CreatePDR), far.IE(ie.CreateFAR), far.IE(ie.UpdateFAR), qer.IE(ie.CreateQER), mar.IE(ie.CreateMAR),
 		ie.NewCreateURR(ie.NewURRID(1), ie.NewMeasurementMethod(0, 1, 0), ie.NewReportingTriggers(1, 0)),
 	}
@@ -97,6 +121,14 @@ func TestRuleSeeds(t *testing.T) {
 			var r *MAR
 			r, err = ParseMAR(i)
 			again = r.IE(i.Type)
+		case ie.CreateBAR, ie.UpdateBARWithinSessionModificationRequest, ie.UpdateBARWithinSessionReportResponse:
+			var r *BAR
+			r, err = ParseBAR(i)
+			again = r.IE(i.Type)
+		case ie.CreateTrafficEndpoint, ie.UpdateTrafficEndpoint, ie.RemoveTrafficEndpoint:
+			var r *TrafficEndpoint
+			r, err = ParseTrafficEndpoint(i)
+			again = r.IE(i.Type)
 		case ie.CreateURR:
 			var id uint32
 			if id, err = ParseCreateURR(i); id != 1 {
@@ -115,15 +147,13 @@ func TestRuleSeeds(t *testing.T) {
 
 // unsupported says that p has parts that are noted and not kept.
 func (p *PDR) unsupported() bool {
-	if p.Unsupported != 0 || p.PDI == nil {
-		return p.Unsupported != 0
-	}
-	for _, f := range p.PDI.Filters {
-		if f.Narrowing {
-			return true
-		}
-	}
-	return p.PDI.Unsupported != 0
+	return p.Unsupported != 0 || p.PDI != nil && p.PDI.Unsupported != 0
+}
+
+// unsupported says that f has parts that are noted and not kept.
+func (f *FAR) unsupported() bool {
+	lossy := func(w Forwarding) bool { return w.Unsupported != 0 }
+	return f.Unsupported != 0 || f.Forwarding != nil && lossy(*f.Forwarding) || slices.ContainsFunc(f.Duplicates, lossy)
 }
 
 // group is an IE of type typ with the members in b, as the parser makes it.
@@ -202,17 +232,33 @@ func TestLeaves(t *testing.T) {
 		{"UE prefix", anyOf(ParseUEIPAddress), ie.UEIPAddress, "0920010db800000000000000000000000008", UEIPAddress{IPv6: ip("2001:db8::"), Delegated: 8}},
 		{"UE prefix with length", anyOf(ParseUEIPAddress), ie.UEIPAddress, "4120010db800000000000000000000000080", UEIPAddress{IPv6: ip("2001:db8::"), PrefixLen: 128}},
 		{"UE prefix too long", anyOf(ParseUEIPAddress), ie.UEIPAddress, "4120010db800000000000000000000000081", nil},
-		{"UE address to choose", anyOf(ParseUEIPAddress), ie.UEIPAddress, "10", UEIPAddress{Choose: true}},
+		{"UE address to choose", anyOf(ParseUEIPAddress), ie.UEIPAddress, "10", UEIPAddress{ChooseV4: true}},
+		{"UE addresses to choose", anyOf(ParseUEIPAddress), ie.UEIPAddress, "34", UEIPAddress{ChooseV4: true, ChooseV6: true, Destination: true}},
+		{"UE address both given and to choose", anyOf(ParseUEIPAddress), ie.UEIPAddress, "120a3c0001", nil},
+		{"UE address without one", anyOf(ParseUEIPAddress), ie.UEIPAddress, "04", nil},
+		{"route", anyOf(framedRoute), ie.FramedRoute, hex.EncodeToString([]byte("192.168.1.0/24 192.168.1.1 1 2 -1 3 400")), netip.MustParsePrefix("192.168.1.0/24")},
+		{"route without a length", anyOf(framedRoute), ie.FramedRoute, hex.EncodeToString([]byte("172.16.0.0 0.0.0.0 1")), netip.MustParsePrefix("172.16.0.0/16")},
+		{"route of IPv6", anyOf(framedRoute), ie.FramedIPv6Route, hex.EncodeToString([]byte("2000:0:0:106::/64 2000::106:a00:20ff:fe99:a998 1")), netip.MustParsePrefix("2000:0:0:106::/64")},
+		{"route to all", anyOf(framedRoute), ie.FramedRoute, hex.EncodeToString([]byte("0.0.0.0/0")), nil},
+		{"route of the other family", anyOf(framedRoute), ie.FramedIPv6Route, hex.EncodeToString([]byte("10.0.0.0/8")), nil},
+		{"route without a prefix", anyOf(framedRoute), ie.FramedRoute, "20", nil},
+		{"route with a bad gateway", anyOf(framedRoute), ie.FramedRoute, hex.EncodeToString([]byte("10.0.0.0/8 gw")), nil},
+		{"route with a bad metric", anyOf(framedRoute), ie.FramedRoute, hex.EncodeToString([]byte("10.0.0.0/8 10.0.0.1 x")), nil},
+		{"marking", anyOf(flowMarking), ie.DLFlowLevelMarking, "03b8fc0102", FlowMarking{&[2]uint8{0xb8, 0xfc}, &[2]uint8{1, 2}}},
+		{"marking cut off", anyOf(flowMarking), ie.DLFlowLevelMarking, "03b8fc01", nil},
 		{"GTP-U header", anyOf(ParseOuterHeaderCreation), ie.OuterHeaderCreation, "0100000001010a640102", OuterHeaderCreation{Description: GTPUIPv4, TEID: 0x101, IPv4: ip("10.100.1.2")}},
 		{"UDP header", anyOf(ParseOuterHeaderCreation), ie.OuterHeaderCreation, "04000a6401020868", OuterHeaderCreation{Description: UDPIPv4, IPv4: ip("10.100.1.2"), Port: 2152}},
 		{"UDP header without port", anyOf(ParseOuterHeaderCreation), ie.OuterHeaderCreation, "04000a640102", nil},
 		{"Node ID", anyOf(ParseNodeID), ie.NodeID, "000a640401", "10.100.4.1"},
 		{"Node ID, a name", anyOf(ParseNodeID), ie.NodeID, "0203736d66076578616d706c65", "smf.example"},
 		{"Node ID, a name cut off", anyOf(ParseNodeID), ie.NodeID, "0203736d", nil},
-		{"Network Instance, raw", anyOf(networkInstance), ie.NetworkInstance, "696e7465726e6574", "internet"},
-		{"Network Instance, labels", anyOf(networkInstance), ie.NetworkInstance, "08696e7465726e6574", "internet"},
-		{"Network Instance, two labels", anyOf(networkInstance), ie.NetworkInstance, "0369" + "6d73" + "03617070", "ims.app"},
-		{"SDF filter with ID after the rest", anyOf(ParseSDFFilter), ie.SDFFilter, "1e00" + "0102" + "01020304" + "010203" + "00000009", SDFFilter{ID: 9, HasID: true, Narrowing: true}},
+		{"Network Instance, raw", stringOf(networkInstance), ie.NetworkInstance, "696e7465726e6574", "internet"},
+		{"Network Instance, labels", stringOf(networkInstance), ie.NetworkInstance, "08696e7465726e6574", "internet"},
+		{"Network Instance, two labels", stringOf(networkInstance), ie.NetworkInstance, "0369" + "6d73" + "03617070", "ims.app"},
+		{"SDF filter with ID after the rest", anyOf(ParseSDFFilter), ie.SDFFilter, "1e00" + "0102" + "01020304" + "010203" + "00000009", SDFFilter{
+			ID: 9, HasID: true, HasTOS: true, TOS: 1, TOSMask: 2, HasSPI: true, SPI: 0x01020304, HasLabel: true, FlowLabel: 0x10203,
+		}},
+		{"SDF filter without its ID", anyOf(ParseSDFFilter), ie.SDFFilter, "1200" + "0102" + "000000", nil},
 		{"SDF filter cut off", anyOf(ParseSDFFilter), ie.SDFFilter, "010000ff", nil},
 		{"Recovery Time Stamp", anyOf(ParseRecoveryTimeStamp), ie.RecoveryTimeStamp, "83aa7e80", time.Unix(0, 0)},
 		{"Thresholds", anyOf(parseThresholds), typeThresholds, "03000a05", Thresholds{RTT: ptr(uint16(10)), PLR: ptr(uint8(5))}},
@@ -233,7 +279,7 @@ func TestLeaves(t *testing.T) {
 			if diff := cmp.Diff(tc.want, got, cmpAddrs); diff != "" {
 				t.Error(diff)
 			}
-			if e, ok := got.(interface{ IE() *ie.IE }); ok && tc.name[:3] != "SDF" && !bytes.Equal(e.IE().Payload, octets(tc.hex)) {
+			if e, ok := got.(interface{ IE() *ie.IE }); ok && !bytes.Equal(e.IE().Payload, octets(tc.hex)) {
 				t.Errorf("written as %x, was %s", e.IE().Payload, tc.hex)
 			}
 		})
@@ -242,6 +288,10 @@ func TestLeaves(t *testing.T) {
 
 func anyOf[T any](f func(*ie.IE) (T, *Error)) func(*ie.IE) (any, *Error) {
 	return func(i *ie.IE) (any, *Error) { return f(i) }
+}
+
+func stringOf(f func(*ie.IE) string) func(*ie.IE) (any, *Error) {
+	return func(i *ie.IE) (any, *Error) { return f(i), nil }
 }
 
 func ptr[T any](v T) *T { return &v }

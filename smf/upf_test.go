@@ -20,19 +20,25 @@ type plane struct {
 	rules map[uint64]*dataplane.Rules
 }
 
-func (p *plane) Install(r *dataplane.Rules) error {
+func (p *plane) Install(r *dataplane.Rules) ([]dataplane.Usage, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.rules[r.SEID] = r
-	return nil
+	return nil, nil
 }
 
-func (p *plane) Remove(seid uint64) error {
+func (p *plane) Remove(seid uint64) ([]dataplane.Usage, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	delete(p.rules, seid)
-	return nil
+	return nil, nil
 }
+
+func (p *plane) Usage(q []dataplane.UsageQuery) ([]dataplane.UsageAnswer, error) {
+	return make([]dataplane.UsageAnswer, len(q)), nil
+}
+
+func (p *plane) Echo(netip.Addr) error { return nil }
 
 func (p *plane) count() int {
 	p.mu.Lock()
@@ -119,7 +125,7 @@ func checkRules(t *testing.T, step string, got *dataplane.Rules, want *Session, 
 	uplink := []Tunnel{}
 	for _, pdr := range got.Uplink {
 		uplink = append(uplink, Tunnel{pdr.Access.String(), fmt.Sprintf("%#x", pdr.TEID), pdr.LocalAddr.String()})
-		if !pdr.RemoveOuterHeader || pdr.FAR == nil || !pdr.FAR.Forward || pdr.FAR.ToAccess || len(pdr.UEAddrs) != len(want.UE) {
+		if pdr.FAR == nil || pdr.FAR.Action != dataplane.Forward || pdr.FAR.To != dataplane.ToCore || len(pdr.UEAddrs) != len(want.UE) {
 			t.Errorf("%s: uplink %+v", step, pdr)
 		}
 	}
@@ -151,7 +157,7 @@ func checkAccess(t *testing.T, what string, m *dataplane.MAR, a steer.Access, wa
 	}
 	switch {
 	case acc == nil || acc.Down:
-	case far == nil || !far.Forward || !far.ToAccess || far.OuterHeader == nil:
+	case far == nil || far.Action != dataplane.Forward || far.To != dataplane.ToAccess || far.OuterHeader == nil:
 		t.Errorf("%s: FAR %+v", what, far)
 	case far.OuterHeader.TEID != acc.TEID || far.OuterHeader.Peer.Addr() != acc.Peer:
 		t.Errorf("%s: outer header %+v, want %s TEID %#x", what, far.OuterHeader, acc.Peer, acc.TEID)

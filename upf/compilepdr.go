@@ -16,17 +16,28 @@ import (
 
 func (c *compiler) compilePDRs() *pfcp.Error {
 	access := c.accesses()
-	err := inOrder(c.set.pdrs, func(p *pfcp.PDR) *pfcp.Error { return c.compilePDR(p, access) })
-	if err != nil {
-		return err
+	for n, e := range c.set.pdrs {
+		if err := c.compilePDR(e.rule, c.pdis[n], access); err != nil {
+			return err
+		}
 	}
 	byPrecedence := func(a, b dataplane.PDR) int { return cmp.Compare(a.Precedence, b.Precedence) }
 	slices.SortStableFunc(c.rules.Uplink, byPrecedence)
 	slices.SortStableFunc(c.rules.Downlink, byPrecedence)
-	c.rules.UEAddrs = slices.SortedFunc(maps.Keys(c.holds.prefixes), func(a, b netip.Prefix) int {
+	c.holds.prefixes = slices.SortedFunc(maps.Keys(c.prefixes), func(a, b netip.Prefix) int {
 		return cmp.Or(a.Addr().Compare(b.Addr()), cmp.Compare(a.Bits(), b.Bits()))
 	})
+	c.rules.UEAddrs = c.holds.prefixes
+	c.rules.Advertise = c.advertises()
 	return nil
+}
+
+// advertises says that the worker answers Router Solicitations: as the config has
+// it, for a session with an IPv6 prefix whose SMF has not asked for them.
+func (c *compiler) advertises() bool {
+	toCP := func(d dataplane.PDR) bool { return d.FAR != nil && d.FAR.To == dataplane.ToCP }
+	return c.cfg.Braid.RA && !slices.ContainsFunc(c.rules.Uplink, toCP) &&
+		slices.ContainsFunc(c.rules.UEAddrs, func(p netip.Prefix) bool { return p.Addr().Is6() && p.Bits() <= 64 })
 }
 
 // accesses says to which access each of the session's uplink tunnels belongs: as
@@ -35,14 +46,14 @@ func (c *compiler) compilePDRs() *pfcp.Error {
 func (c *compiler) accesses() map[uint32]steer.Access {
 	access := map[uint32]steer.Access{}
 	var silent []uint32 // tunnels of which nothing is said, lowest PDR ID first
-	for _, id := range slices.Sorted(maps.Keys(c.set.pdrs)) {
-		d := c.set.pdrs[id].PDI
-		if d.SourceInterface != pfcp.InterfaceAccess || d.FTEID == nil {
+	taken := false      // 3GPP has a tunnel
+	for n, d := range c.pdis {
+		if d.SourceInterface != pfcp.InterfaceAccess || d.FTEID == nil || c.between(c.set.pdrs[n].rule) {
 			continue
 		}
 		switch t := d.InterfaceType; {
 		case t != nil && *t == pfcp.N33GPP:
-			access[d.FTEID.TEID] = steer.Access3GPP
+			access[d.FTEID.TEID], taken = steer.Access3GPP, true
 		case t != nil && (*t == pfcp.N3TrustedNon3GPP || *t == pfcp.N3UntrustedNon3GPP):
 			access[d.FTEID.TEID] = steer.AccessNon3GPP
 		default:
@@ -53,59 +64,78 @@ func (c *compiler) accesses() map[uint32]steer.Access {
 		if _, said := access[teid]; said {
 			continue
 		}
-		taken := slices.Contains(slices.Collect(maps.Values(access)), steer.Access3GPP)
 		access[teid] = steer.Access3GPP
 		if taken && len(c.set.mars) > 0 {
 			access[teid] = steer.AccessNon3GPP
 		}
+		taken = true
 	}
 	return access
 }
 
-func (c *compiler) compilePDR(p *pfcp.PDR, access map[uint32]steer.Access) *pfcp.Error {
+// between says that p carries packets from access to access: indirect forwarding
+// between gNBs in a handover (TS 23.502 §4.9.1.3).
+func (c *compiler) between(p *pfcp.PDR) bool {
+	if p.FARID == nil {
+		return false
+	}
+	f := c.fars[*p.FARID]
+	return f != nil && f.To == dataplane.ToAccess
+}
+
+func (c *compiler) compilePDR(p *pfcp.PDR, d *pfcp.PDI, access map[uint32]steer.Access) *pfcp.Error {
 	id := uint32(p.ID)
-	d := p.PDI
 	switch {
 	case p.Unsupported != 0:
-		return ruleError(pfcp.RulePDR, id, p.Unsupported, "is not supported")
+		return unsupported(pfcp.RulePDR, id, p.Unsupported)
 	case d.Unsupported != 0:
-		return ruleError(pfcp.RulePDR, id, d.Unsupported, "is not supported")
+		return unsupported(pfcp.RulePDR, id, d.Unsupported)
 	}
 	out := dataplane.PDR{ID: p.ID, Precedence: *p.Precedence}
 	if err := c.actions(p, &out); err != nil {
 		return err
 	}
 	for _, u := range d.UEAddresses {
-		if u.Choose {
-			return ruleError(pfcp.RulePDR, id, ie.UEIPAddress, "UE addresses are not chosen here")
-		}
 		out.UEAddrs = append(out.UEAddrs, u.Prefixes()...)
 	}
+	out.UEAddrs = append(out.UEAddrs, d.FramedRoutes...)
 	for _, prefix := range out.UEAddrs {
-		c.holds.prefixes[prefix] = true
+		c.prefixes[prefix] = true
 	}
-	if err := c.filters(p, &out); err != nil {
+	if err := c.filters(p, d, &out); err != nil {
 		return err
 	}
 	switch d.SourceInterface {
 	case pfcp.InterfaceAccess:
-		if err := uplink(p, &out); err != nil {
+		if err := c.fromTunnel(p, d, &out); err != nil {
 			return err
+		}
+		if c.between(p) {
+			c.rules.Downlink = append(c.rules.Downlink, out)
+			return nil
+		}
+		if p.MARID != nil {
+			return ruleError(pfcp.RulePDR, id, ie.MARID, "a MAR is for the downlink")
 		}
 		out.Access = access[out.TEID]
-		for _, q := range d.QFIs {
-			out.QFIs |= 1 << q
-		}
 		c.rules.Uplink = append(c.rules.Uplink, out)
-	case pfcp.InterfaceCore, pfcp.InterfaceN6LAN:
-		if err := downlink(p, &out); err != nil {
+		return nil
+	case pfcp.InterfaceCPFunction:
+		if err := c.fromTunnel(p, d, &out); err != nil {
 			return err
 		}
-		c.rules.Downlink = append(c.rules.Downlink, out)
-	case pfcp.InterfaceCPFunction: // accepted; nothing comes from there yet
+	case pfcp.InterfaceCore, pfcp.InterfaceN6LAN, pfcp.SourceVNInternal:
+		fromDN := c.fromN6
+		if d.SourceInterface == pfcp.InterfaceCore && d.FTEID != nil {
+			fromDN = c.fromTunnel
+		}
+		if err := fromDN(p, d, &out); err != nil {
+			return err
+		}
 	default:
-		return ruleError(pfcp.RulePDR, id, ie.SourceInterface, fmt.Sprintf("source interface %d", d.SourceInterface))
+		return ruleError(pfcp.RulePDR, id, ie.SourceInterface, fmt.Sprintf("source interface %d, known are 0 to 4", d.SourceInterface))
 	}
+	c.rules.Downlink = append(c.rules.Downlink, out)
 	return nil
 }
 
@@ -141,40 +171,38 @@ func (c *compiler) actions(p *pfcp.PDR, out *dataplane.PDR) *pfcp.Error {
 	return nil
 }
 
-// uplink fills in what a PDR from an access needs: a tunnel, and the removal of
-// its header (TS 29.244 Table 8.2.64-1).
-func uplink(p *pfcp.PDR, out *dataplane.PDR) *pfcp.Error {
+// fromTunnel fills in what a PDR of packets out of a tunnel needs: an F-TEID, and
+// the removal of its header (TS 29.244 Table 8.2.64-1).
+func (c *compiler) fromTunnel(p *pfcp.PDR, d *pfcp.PDI, out *dataplane.PDR) *pfcp.Error {
 	id := uint32(p.ID)
-	switch f := p.PDI.FTEID; {
+	switch f := d.FTEID; {
 	case f == nil:
-		return absent(ie.CauseConditionalIEMissing, pfcp.RulePDR, id, ie.FTEID, "from an access without an F-TEID")
+		return absent(ie.CauseConditionalIEMissing, pfcp.RulePDR, id, ie.FTEID, "from an access or the CP function without an F-TEID")
 	case f.TEID == 0:
 		return ruleError(pfcp.RulePDR, id, ie.FTEID, "TEID 0")
-	case p.MARID != nil:
-		return ruleError(pfcp.RulePDR, id, ie.MARID, "a MAR is for the downlink")
 	default:
-		out.TEID, out.LocalAddr = f.TEID, f.IPv4
-		if !f.IPv4.IsValid() {
-			out.LocalAddr = f.IPv6
-		}
+		out.TEID, out.LocalAddr = f.TEID, c.localAddr(f)
+	}
+	for _, q := range d.QFIs {
+		out.QFIs |= 1 << q
 	}
 	const gtpuUDPIPv4, gtpuUDPIPv6, gtpuUDPIP = 0, 1, 6
 	switch r := p.OuterHeaderRemoval; {
 	case r != nil && *r != gtpuUDPIPv4 && *r != gtpuUDPIPv6 && *r != gtpuUDPIP:
 		return ruleError(pfcp.RulePDR, id, ie.OuterHeaderRemoval, fmt.Sprintf("outer header removal %d, known is GTP-U/UDP/IP (0, 1, 6)", *r))
-	case r == nil && out.FAR.Action == dataplane.Forward:
+	case r == nil && out.FAR != nil && out.FAR.Action == dataplane.Forward:
 		return absent(ie.CauseConditionalIEMissing, pfcp.RulePDR, id, ie.OuterHeaderRemoval, "from a tunnel without Outer Header Removal")
 	}
 	return nil
 }
 
-// downlink checks what a PDR from the data network needs: a UE address, and no
-// tunnel.
-func downlink(p *pfcp.PDR, out *dataplane.PDR) *pfcp.Error {
+// fromN6 checks what a PDR from the data network, or from other UEs, needs: a UE
+// address, and no tunnel.
+func (c *compiler) fromN6(p *pfcp.PDR, d *pfcp.PDI, out *dataplane.PDR) *pfcp.Error {
 	id := uint32(p.ID)
 	switch {
-	case p.PDI.FTEID != nil:
-		return ruleError(pfcp.RulePDR, id, ie.FTEID, "there is no N9")
+	case d.FTEID != nil:
+		return ruleError(pfcp.RulePDR, id, ie.FTEID, fmt.Sprintf("source interface %d has no tunnels", d.SourceInterface))
 	case p.OuterHeaderRemoval != nil:
 		return ruleError(pfcp.RulePDR, id, ie.OuterHeaderRemoval, "packets of N6 have no outer header")
 	case len(out.UEAddrs) == 0:
@@ -183,34 +211,65 @@ func downlink(p *pfcp.PDR, out *dataplane.PDR) *pfcp.Error {
 	return nil
 }
 
-// filters compiles the SDF filters of p. One that has only an ID stands for the
-// filter of that ID elsewhere in the session (TS 29.244 §8.2.5).
-func (c *compiler) filters(p *pfcp.PDR, out *dataplane.PDR) *pfcp.Error {
-	for _, f := range p.PDI.Filters {
-		if f.HasID && !f.HasDescription && !f.Narrowing {
+// filters compiles the SDF filters of p, or the flows of its application. A filter
+// that has only an ID stands for the filter of that ID elsewhere in the session
+// (TS 29.244 §8.2.5).
+func (c *compiler) filters(p *pfcp.PDR, d *pfcp.PDI, out *dataplane.PDR) *pfcp.Error {
+	fail := func(format string, args ...any) *pfcp.Error {
+		return ruleError(pfcp.RulePDR, uint32(p.ID), ie.SDFFilter, fmt.Sprintf(format, args...))
+	}
+	for _, f := range d.Filters {
+		narrows := f.HasDescription || f.HasTOS || f.HasSPI || f.HasLabel
+		if f.HasID && !narrows {
 			twin, ok := c.filterByID(f.ID)
 			if !ok {
-				return ruleError(pfcp.RulePDR, uint32(p.ID), ie.SDFFilter, fmt.Sprintf("SDF filter %d has no flow description", f.ID))
+				return fail("SDF filter %d says nothing, here nor elsewhere in the session", f.ID)
 			}
-			f = twin
+			f, narrows = twin, true
 		}
-		if f.Narrowing || !f.HasDescription {
-			return ruleError(pfcp.RulePDR, uint32(p.ID), ie.SDFFilter, "SDF filter with more or less than a flow description")
+		switch {
+		case !narrows:
+			return fail("SDF filter that says nothing")
+		case f.HasSPI && f.SPI == 0:
+			return fail("SPI 0 is in no packet (RFC 4303 §2.1)")
 		}
-		remote, local := f.Description.Orient(out.UEAddrs)
-		out.Filters = append(out.Filters, dataplane.Filter{
-			Protocol: f.Description.Protocol,
-			Remote:   remote.Prefix, Local: local.Prefix,
-			RemotePorts: ports(remote.Ports), LocalPorts: ports(local.Ports),
-		})
+		filter := oriented(f.Description, out.UEAddrs)
+		filter.TOS, filter.TOSMask = f.TOS, f.TOSMask
+		filter.SPI, filter.FlowLabel, filter.HasLabel = f.SPI, f.FlowLabel, f.HasLabel
+		out.Filters = append(out.Filters, filter)
+	}
+	if d.ApplicationID == "" {
+		return nil
+	}
+	flows, ok := c.apps.apps[d.ApplicationID]
+	switch {
+	case !ok:
+		return absent(pfcp.CauseUnknownApplicationID, pfcp.RulePDR, uint32(p.ID), ie.ApplicationID, fmt.Sprintf("application %q", d.ApplicationID))
+	case len(d.Filters) > 0:
+		return ruleError(pfcp.RulePDR, uint32(p.ID), ie.ApplicationID, "an application and SDF filters in one PDI")
+	case len(flows) == 0:
+		return ruleError(pfcp.RulePDR, uint32(p.ID), ie.ApplicationID, fmt.Sprintf("application %q has no flow description to tell its packets by", d.ApplicationID))
+	}
+	for _, fd := range flows {
+		out.Filters = append(out.Filters, oriented(fd, out.UEAddrs))
 	}
 	return nil
 }
 
+// oriented is the filter of a flow description for a PDR with those UE addresses.
+func oriented(fd pfcp.FlowDescription, ue []netip.Prefix) dataplane.Filter {
+	remote, local := fd.Orient(ue)
+	return dataplane.Filter{
+		Protocol: fd.Protocol,
+		Remote:   remote.Prefix, Local: local.Prefix,
+		RemotePorts: ports(remote.Ports), LocalPorts: ports(local.Ports),
+	}
+}
+
 func (c *compiler) filterByID(id uint32) (pfcp.SDFFilter, bool) {
-	for _, k := range slices.Sorted(maps.Keys(c.set.pdrs)) {
-		for _, f := range c.set.pdrs[k].PDI.Filters {
-			if f.HasID && f.ID == id && f.HasDescription {
+	for _, d := range c.pdis {
+		for _, f := range d.Filters {
+			if f.HasID && f.ID == id && (f.HasDescription || f.HasTOS || f.HasSPI || f.HasLabel) {
 				return f, true
 			}
 		}

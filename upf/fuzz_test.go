@@ -36,7 +36,8 @@ func FuzzDatagrams(f *testing.F) {
 		f.Add(all)
 	}
 	f.Add(multiAccessSeed())
-	cfg, err := ParseConfig("test.yaml", []byte(testConfig))
+	f.Add(everyFormSeed())
+	cfg, err := ParseConfig("test.yaml", []byte(poolConfig))
 	if err != nil {
 		f.Fatal(err)
 	}
@@ -61,17 +62,45 @@ func FuzzDatagrams(f *testing.F) {
 	})
 }
 
+// everyFormSeed is the life of a session with what a multi-access session has not.
+func everyFormSeed() []byte {
+	r := askingSession(0x20, "internet", true, true)
+	r.pdrs[1].PDI.FramedRoutes = []netip.Prefix{netip.MustParsePrefix("192.168.7.0/24")}
+	r.pdrs[1].PDI.Filters = []pfcp.SDFFilter{{HasTOS: true, TOS: 4, TOSMask: 0xff, HasSPI: true, SPI: 1, HasLabel: true, FlowLabel: 1, HasID: true, ID: 5}}
+	r.pdrs[0].PDI = &pfcp.PDI{SourceInterface: pfcp.InterfaceAccess, Endpoint: p(uint8(1))}
+	r.endpoints = []*pfcp.TrafficEndpoint{{ID: 1, PDI: pfcp.PDI{FTEID: &pfcp.FTEID{Choose: true, ChooseV4: true, HasChooseID: true, ChooseID: 5}}}}
+	r.bars = []*pfcp.BAR{{ID: 3, Delay: p(uint8(4)), Packets: p(uint8(20))}}
+	r.fars[1].BARID, r.fars[1].ApplyAction = p(uint8(3)), p(pfcp.ActionBUFF|pfcp.ActionNOCP|pfcp.ActionDUPL)
+	r.fars[1].Duplicates = []pfcp.Forwarding{{Destination: p(pfcp.InterfaceCore), OuterHeader: creation(0x501, "10.100.8.1")}}
+	r.qers[0].MBR, r.qers[0].GBR = &pfcp.BitRate{Uplink: 1, Downlink: 2}, &pfcp.BitRate{Uplink: 1}
+	return datagrams(
+		message.NewAssociationSetupRequest(0, pfcp.NodeIDIE(cpNode), pfcp.RecoveryTimeStampIE(cpStarted)),
+		establishment(1, r),
+		message.NewSessionModificationRequest(0, 0, 1, 0, 0,
+			(&pfcp.FAR{ID: 2, ApplyAction: p(pfcp.ActionFORW), Forwarding: &pfcp.Forwarding{EndMarker: true, OuterHeader: creation(2, "10.100.1.3")}}).IE(ie.UpdateFAR),
+			(&pfcp.BAR{ID: 3, Delay: p(uint8(1))}).IE(ie.UpdateBARWithinSessionModificationRequest),
+			(&pfcp.TrafficEndpoint{ID: 1, PDI: pfcp.PDI{QFIs: []uint8{1}}}).IE(ie.UpdateTrafficEndpoint)),
+		message.NewSessionModificationRequest(0, 0, 1, 0, 0, ie.NewRemoveBAR(ie.NewBARID(3)), (&pfcp.TrafficEndpoint{ID: 1}).IE(ie.RemoveTrafficEndpoint)),
+		message.NewSessionDeletionRequest(0, 0, 1, 0, 0),
+	)
+}
+
 // multiAccessSeed is the life of a multi-access session.
 func multiAccessSeed() []byte {
-	var all []byte
-	for i, m := range []message.Message{
+	return datagrams(
 		message.NewAssociationSetupRequest(0, pfcp.NodeIDIE(cpNode), pfcp.RecoveryTimeStampIE(cpStarted)),
 		establishment(1, maSession()),
 		message.NewSessionModificationRequest(0, 0, 1, 0, 0, (&pfcp.MAR{ID: 1, Mode: p(uint8(2))}).IE(ie.UpdateMAR)),
 		message.NewSessionModificationRequest(0, 0, 1, 0, 0, ie.NewRemoveMAR(ie.NewMARID(1)), (&pfcp.PDR{ID: 3, FARID: p(uint32(2))}).IE(ie.UpdatePDR), ie.NewRemovePDR(ie.NewPDRID(4))),
 		message.NewSessionDeletionRequest(0, 0, 1, 0, 0),
 		message.NewAssociationReleaseRequest(0, pfcp.NodeIDIE(cpNode)),
-	} {
+	)
+}
+
+// datagrams are the messages as FuzzDatagrams takes them.
+func datagrams(messages ...message.Message) []byte {
+	var all []byte
+	for i, m := range messages {
 		m.SetSequenceNumber(uint32(i + 1))
 		d := make([]byte, m.MarshalLen())
 		if err := m.MarshalTo(d); err != nil {
@@ -118,8 +147,11 @@ func checkConsistent(t *testing.T, s *Server, plane *fakePlane) {
 			teids[d.TEID] = seid
 		}
 		for _, d := range r.Downlink {
-			if (d.FAR == nil) == (d.MAR == nil) || len(d.UEAddrs) == 0 {
-				t.Fatalf("session %#x: PDR %+v", seid, d)
+			if other, taken := teids[d.TEID]; (d.FAR == nil) == (d.MAR == nil) || len(d.UEAddrs) == 0 && d.TEID == 0 || d.TEID != 0 && taken && other != seid {
+				t.Fatalf("session %#x: PDR %+v, other session %#x", seid, d, other)
+			}
+			if d.TEID != 0 {
+				teids[d.TEID] = seid
 			}
 			if d.FAR != nil && d.FAR.Action == dataplane.Forward && d.FAR.To == dataplane.ToAccess && d.FAR.OuterHeader == nil {
 				t.Fatalf("session %#x: bare FAR %+v", seid, d.FAR)
@@ -132,6 +164,11 @@ func checkConsistent(t *testing.T, s *Server, plane *fakePlane) {
 				}
 			}
 			ues[p] = seid
+			for _, pool := range s.registry.pools {
+				if free, ok := pool.choose(); ok && free.Overlaps(p) {
+					t.Fatalf("session %#x has %v, and it is free", seid, p)
+				}
+			}
 		}
 	}
 }

@@ -207,6 +207,9 @@ type rulesSpec struct {
 	fars []*pfcp.FAR
 	qers []*pfcp.QER
 	mars []*pfcp.MAR
+	bars []*pfcp.BAR
+
+	endpoints []*pfcp.TrafficEndpoint
 }
 
 func p[T any](v T) *T { return &v }
@@ -289,6 +292,12 @@ func (r *rulesSpec) creates() []*ie.IE {
 	}
 	for _, x := range r.mars {
 		ies = append(ies, x.IE(ie.CreateMAR))
+	}
+	for _, x := range r.bars {
+		ies = append(ies, x.IE(ie.CreateBAR))
+	}
+	for _, x := range r.endpoints {
+		ies = append(ies, x.IE(ie.CreateTrafficEndpoint))
 	}
 	return ies
 }

@@ -60,7 +60,7 @@ func (s *Server) newSession(m *message.SessionEstablishmentRequest) (*session, *
 		s.remove(old)
 	}
 	sess.seid = s.newSEID()
-	c, err := compile(s.registry, s.n3, sess.seid, sess.rules, nil)
+	c, err := s.compile(sess.seid, sess.rules, chosen{})
 	return sess, c, err
 }
 
@@ -103,11 +103,13 @@ func (s *Server) sessionModification(m *message.SessionModificationRequest) mess
 	}
 	before := sess.rules
 	set := before.clone()
-	if err := set.modify(m); err != nil {
+	moved, err := set.modify(m)
+	if err != nil {
 		return s.reject(m.MessageType(), sess.cp.SEID, err)
 	}
-	c, err := compile(s.registry, s.n3, sess.seid, set, sess.chosen)
+	c, err := s.compile(sess.seid, set, sess.chosen)
 	if err == nil {
+		c.rules.EndMarkers = endMarkers(&before, &c.set, moved)
 		err = s.install(sess, c)
 	}
 	if err != nil {
@@ -122,7 +124,7 @@ func (s *Server) sessionModification(m *message.SessionModificationRequest) mess
 	ies := []*ie.IE{ie.NewCause(ie.CauseRequestAccepted)}
 	for _, t := range c.made {
 		typ := ie.CreatedPDR
-		if before.pdrs[t.pdr] != nil {
+		if before.pdrs.get(t.pdr) != nil {
 			typ = ie.UpdatedPDR
 		}
 		ies = append(ies, t.ie(typ))
@@ -155,11 +157,6 @@ func (s *Server) remove(sess *session) {
 
 func noSession(seid uint64) *pfcp.Error {
 	return &pfcp.Error{Cause: ie.CauseSessionContextNotFound, Text: "no session " + seidText(seid)}
-}
-
-// ie is the Created PDR or Updated PDR that tells the CP function of t.
-func (t chosenTunnel) ie(typ uint16) *ie.IE {
-	return ie.NewGroupedIE(typ, ie.NewPDRID(t.pdr), t.fteid.IE())
 }
 
 func seidText(seid uint64) string { return fmt.Sprintf("%#x", seid) }

@@ -35,16 +35,28 @@ var refusedRules = []struct {
 	{"PDR names no QER", func(r *rulesSpec) { r.pdrs[0].QERIDs = []uint32{77} }, refusal{failure, ie.QERID, "000001"}},
 	{"PDR names no URR", func(r *rulesSpec) { r.pdrs[0].URRIDs = []uint32{77} }, refusal{failure, ie.URRID, "000001"}},
 	{"MAR in the uplink", func(r *rulesSpec) { r.pdrs[0].FARID, r.pdrs[0].MARID = nil, p(uint16(1)) }, refusal{failure, ie.MARID, "000001"}},
-	{"source interface unknown", func(r *rulesSpec) { r.pdrs[0].PDI.SourceInterface = 4 }, refusal{failure, ie.SourceInterface, "000001"}},
+	{"source interface unknown", func(r *rulesSpec) { r.pdrs[0].PDI.SourceInterface = 5 }, refusal{failure, ie.SourceInterface, "000001"}},
 	{"uplink without F-TEID", func(r *rulesSpec) { r.pdrs[0].PDI.FTEID = nil }, refusal{missingC, ie.FTEID, ""}},
 	{"TEID 0", func(r *rulesSpec) { r.pdrs[0].PDI.FTEID = &pfcp.FTEID{IPv4: addr("10.100.3.1")} }, refusal{failure, ie.FTEID, "000001"}},
 	{"CHOOSE IPv6 of an IPv4 UPF", func(r *rulesSpec) { r.pdrs[0].PDI.FTEID = &pfcp.FTEID{Choose: true, ChooseV6: true} }, refusal{ie.CauseInvalidFTEIDAllocationOption, ie.FTEID, ""}},
 	{"uplink without header removal", func(r *rulesSpec) { r.pdrs[0].OuterHeaderRemoval = nil }, refusal{missingC, ie.OuterHeaderRemoval, ""}},
 	{"header removal unknown", func(r *rulesSpec) { r.pdrs[0].OuterHeaderRemoval = p(uint8(7)) }, refusal{failure, ie.OuterHeaderRemoval, "000001"}},
-	{"downlink with F-TEID", func(r *rulesSpec) { r.pdrs[2].PDI.FTEID = &pfcp.FTEID{TEID: 5, IPv4: addr("10.100.3.1")} }, refusal{failure, ie.FTEID, "000003"}},
+	{"N6 with F-TEID", func(r *rulesSpec) {
+		r.pdrs[2].PDI.SourceInterface = pfcp.InterfaceN6LAN
+		r.pdrs[2].PDI.FTEID = &pfcp.FTEID{TEID: 5, IPv4: addr("10.100.3.1")}
+	}, refusal{failure, ie.FTEID, "000003"}},
+	{"CP function without F-TEID", func(r *rulesSpec) { r.pdrs[2].PDI.SourceInterface = pfcp.InterfaceCPFunction }, refusal{missingC, ie.FTEID, ""}},
+	{"application unknown", func(r *rulesSpec) { r.pdrs[2].PDI.ApplicationID = "video" }, refusal{pfcp.CauseUnknownApplicationID, ie.ApplicationID, ""}},
+	{"traffic endpoint that is not there", func(r *rulesSpec) { r.pdrs[2].PDI.Endpoint = p(uint8(9)) }, refusal{failure, ie.TrafficEndpointID, "000003"}},
+	{"SPI 0", func(r *rulesSpec) { r.pdrs[2].PDI.Filters = []pfcp.SDFFilter{{HasSPI: true}} }, refusal{failure, ie.SDFFilter, "000003"}},
 	{"downlink with header removal", func(r *rulesSpec) { r.pdrs[2].OuterHeaderRemoval = p(uint8(0)) }, refusal{failure, ie.OuterHeaderRemoval, "000003"}},
 	{"downlink without UE address", func(r *rulesSpec) { r.pdrs[2].PDI.UEAddresses = nil }, refusal{missingC, ie.UEIPAddress, ""}},
-	{"UE address to choose", func(r *rulesSpec) { r.pdrs[2].PDI.UEAddresses = []pfcp.UEIPAddress{{Choose: true}} }, refusal{failure, ie.UEIPAddress, "000003"}},
+	{"UE address to choose of an unknown network", func(r *rulesSpec) {
+		for _, x := range r.pdrs {
+			x.PDI.NetworkInstance = "ims"
+		}
+		r.pdrs[2].PDI.UEAddresses = []pfcp.UEIPAddress{{ChooseV4: true}}
+	}, refusal{failure, ie.NetworkInstance, "000003"}},
 	{"SDF filter without description", func(r *rulesSpec) { r.pdrs[2].PDI.Filters = []pfcp.SDFFilter{{ID: 3, HasID: true}} }, refusal{failure, ie.SDFFilter, "000003"}},
 	{"SDF filter empty", func(r *rulesSpec) { r.pdrs[2].PDI.Filters = []pfcp.SDFFilter{{}} }, refusal{failure, ie.SDFFilter, "000003"}},
 
@@ -54,8 +66,25 @@ var refusedRules = []struct {
 	{"DROP and FORW", func(r *rulesSpec) { r.fars[0].ApplyAction = p(pfcp.ActionDROP | pfcp.ActionFORW) }, refusal{failure, ie.ApplyAction, "0100000001"}},
 	{"FORW without parameters", func(r *rulesSpec) { r.fars[0].Forwarding = nil }, refusal{missingC, ie.ForwardingParameters, ""}},
 	{"no destination interface", func(r *rulesSpec) { r.fars[0].Forwarding.Destination = nil }, refusal{missingM, ie.DestinationInterface, ""}},
-	{"destination interface unknown", func(r *rulesSpec) { r.fars[0].Forwarding.Destination = p(uint8(5)) }, refusal{failure, ie.DestinationInterface, "0100000001"}},
-	{"N9", func(r *rulesSpec) { r.fars[0].Forwarding.OuterHeader = r.fars[1].Forwarding.OuterHeader }, refusal{failure, ie.OuterHeaderCreation, "0100000001"}},
+	{"destination interface unknown", func(r *rulesSpec) { r.fars[0].Forwarding.Destination = p(uint8(4)) }, refusal{failure, ie.DestinationInterface, "0100000001"}},
+	{"5G VN Internal in a tunnel", func(r *rulesSpec) {
+		r.fars[1].Forwarding.Destination = p(pfcp.DestVNInternal)
+	}, refusal{failure, ie.OuterHeaderCreation, "0100000002"}},
+	{"IP multicast", func(r *rulesSpec) { r.fars[0].ApplyAction = p(uint16(1 << 5)) }, refusal{failure, ie.ApplyAction, "0100000001"}},
+	{"FORW and BDPN", func(r *rulesSpec) { r.fars[0].ApplyAction = p(pfcp.ActionFORW | 1<<9) }, refusal{failure, ie.ApplyAction, "0100000001"}},
+	{"DUPL without parameters", func(r *rulesSpec) { r.fars[0].ApplyAction = p(pfcp.ActionFORW | pfcp.ActionDUPL) }, refusal{missingC, ie.DuplicatingParameters, ""}},
+	{"DUPL without a tunnel", func(r *rulesSpec) {
+		r.fars[0].ApplyAction = p(pfcp.ActionFORW | pfcp.ActionDUPL)
+		r.fars[0].Duplicates = []pfcp.Forwarding{{Destination: p(pfcp.InterfaceCore)}}
+	}, refusal{failure, ie.DuplicatingParameters, "0100000001"}},
+	{"DUPL without destination", func(r *rulesSpec) {
+		r.fars[0].ApplyAction = p(pfcp.ActionFORW | pfcp.ActionDUPL)
+		r.fars[0].Duplicates = []pfcp.Forwarding{{OuterHeader: r.fars[1].Forwarding.OuterHeader}}
+	}, refusal{missingM, ie.DestinationInterface, ""}},
+	{"FAR names no BAR", func(r *rulesSpec) { r.fars[1].BARID = p(uint8(7)) }, refusal{failure, ie.BARID, "0100000002"}},
+	{"outer header of a family that we have not", func(r *rulesSpec) {
+		r.fars[1].Forwarding.OuterHeader = &pfcp.OuterHeaderCreation{Description: pfcp.GTPUIPv6, TEID: 1, IPv6: addr("2001:db8::1")}
+	}, refusal{failure, ie.OuterHeaderCreation, "0100000002"}},
 	{"outer header that is not GTP-U", func(r *rulesSpec) { r.fars[1].Forwarding.OuterHeader.Description = pfcp.UDPIPv4 }, refusal{failure, ie.OuterHeaderCreation, "0100000002"}},
 	{"outer header to a group", func(r *rulesSpec) { r.fars[1].Forwarding.OuterHeader.IPv4 = addr("224.0.0.1") }, refusal{failure, ie.OuterHeaderCreation, "0100000002"}},
 
@@ -230,7 +259,7 @@ func TestRequestsRefused(t *testing.T) {
 		{"session without F-SEID", establish(node), refusal{missingM, ie.FSEID, ""}},
 		{"session with a short F-SEID", establish(node, broken(fseid, 2, 0, 0)), refusal{wrong, ie.FSEID, ""}},
 		{"session without association", establish(pfcp.NodeIDIE("smf.example"), fseid), refusal{cause: ie.CauseNoEstablishedPFCPAssociation}},
-		{"session with a traffic endpoint", establish(node, fseid, ie.NewCreateTrafficEndpoint(ie.NewTrafficEndpointID(1))), refusal{ie.CauseServiceNotSupported, ie.CreateTrafficEndpoint, ""}},
+		{"session with an SRR", establish(node, fseid, ie.NewCreateSRR(ie.NewSRRID(1))), refusal{ie.CauseServiceNotSupported, ie.CreateSRR, ""}},
 		{"modification of no session", message.NewSessionModificationRequest(0, 0, 99, 0, 0), refusal{cause: ie.CauseSessionContextNotFound}},
 		{"deletion of no session", message.NewSessionDeletionRequest(0, 0, 99, 0, 0), refusal{cause: ie.CauseSessionContextNotFound}},
 		{"deletion of a session set", message.NewSessionSetDeletionRequest(0, node, nil), refusal{cause: ie.CauseServiceNotSupported}},

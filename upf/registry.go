@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
+	"slices"
 
 	"github.com/braid-upf/braid/dataplane"
 )
@@ -20,6 +21,7 @@ type registry struct {
 	teids    map[uint32]uint64
 	prefixes map[netip.Prefix]uint64
 	lengths  map[prefixLength]int // how many prefixes of each length
+	pools    pools                // UE addresses to give out
 }
 
 type prefixLength struct {
@@ -32,13 +34,14 @@ func lengthOf(p netip.Prefix) prefixLength { return prefixLength{p.Addr().Is4(),
 // teidCounterBits is the width of a TEID below its slot.
 const teidCounterBits = 32 - dataplane.SlotBits
 
-func newRegistry() *registry {
+func newRegistry(ps pools) *registry {
 	return &registry{
 		nextSEID: rand.Uint64() >> 1,
 		nextTEID: rand.Uint32() & (1<<teidCounterBits - 1),
 		teids:    make(map[uint32]uint64),
 		prefixes: make(map[netip.Prefix]uint64),
 		lengths:  make(map[prefixLength]int),
+		pools:    ps,
 	}
 }
 
@@ -51,7 +54,7 @@ func (g *registry) seid() uint64 {
 // teid gives a TEID of the slot that no session has and that taken does not hold:
 // the one that was given longest ago. ok is false if there is none. It is not
 // registered yet.
-func (g *registry) teid(slot uint16, taken map[uint32]bool) (teid uint32, ok bool) {
+func (g *registry) teid(slot uint16, taken []uint32) (teid uint32, ok bool) {
 	const mask = 1<<teidCounterBits - 1
 	for range mask {
 		g.nextTEID = (g.nextTEID + 1) & mask
@@ -59,17 +62,39 @@ func (g *registry) teid(slot uint16, taken map[uint32]bool) (teid uint32, ok boo
 			continue
 		}
 		t := uint32(slot)<<teidCounterBits | g.nextTEID
-		if _, used := g.teids[t]; !used && !taken[t] {
+		if _, used := g.teids[t]; !used && !slices.Contains(taken, t) {
 			return t, true
 		}
 	}
 	return 0, false
 }
 
-// identity is what a session occupies in the registry.
+// identity is what a session occupies in the registry, each once.
 type identity struct {
-	teids    map[uint32]bool
-	prefixes map[netip.Prefix]bool
+	teids    []uint32
+	prefixes []netip.Prefix
+}
+
+// ueAddress gives a free address or /64 for session seid out of a data network's
+// pools. It is not registered yet.
+func (g *registry) ueAddress(seid uint64, dnn string, is4 bool) (netip.Prefix, bool) {
+	ps := g.pools.of(dnn, is4)
+	for {
+		q, ok := ps.choose()
+		if !ok {
+			return q, false
+		}
+		if _, taken := g.prefixConflict(seid, q); !taken {
+			return q, true
+		}
+		ps.hold(q, true) // two sessions had parts of it, and one of them is gone
+	}
+}
+
+// hasPrefix says whether the session has the prefix.
+func (g *registry) hasPrefix(seid uint64, p netip.Prefix) bool {
+	owner, ok := g.prefixes[p]
+	return ok && owner == seid
 }
 
 // has says whether the session has the TEID.
@@ -112,24 +137,24 @@ func (g *registry) prefixConflict(seid uint64, p netip.Prefix) (other uint64, ok
 
 // replace lets session seid, which had old, have id.
 func (g *registry) replace(seid uint64, old, id identity) {
-	for t := range old.teids {
+	for _, t := range old.teids {
 		delete(g.teids, t)
 	}
-	for p := range old.prefixes {
+	for _, p := range old.prefixes {
 		delete(g.prefixes, p)
+		g.pools.hold(p, false)
 		key := lengthOf(p)
 		if g.lengths[key]--; g.lengths[key] == 0 {
 			delete(g.lengths, key)
 		}
 	}
-	for t := range id.teids {
+	for _, t := range id.teids {
 		g.teids[t] = seid
 	}
-	for p := range id.prefixes {
-		if _, there := g.prefixes[p]; !there {
-			g.lengths[lengthOf(p)]++
-		}
+	for _, p := range id.prefixes {
+		g.lengths[lengthOf(p)]++
 		g.prefixes[p] = seid
+		g.pools.hold(p, true)
 	}
 }
 

@@ -42,8 +42,7 @@ type Server struct {
 	cfg      *Config
 	plane    Plane
 	log      *slog.Logger
-	started  time.Time // our Recovery Time Stamp
-	n3       []netip.Addr
+	started  time.Time  // our Recovery Time Stamp
 	fseid    pfcp.FSEID // our F-SEID without the SEID
 	peerPort uint16     // where peers take requests
 	endpoint *pfcp.Endpoint
@@ -53,6 +52,7 @@ type Server struct {
 	sessions map[uint64]*session
 	byCP     map[cpSession]*session
 	registry *registry
+	applications
 }
 
 // node is a CP function that has set up an association (TS 29.244 §6.2.6).
@@ -87,11 +87,7 @@ func listen(cfg *Config, plane Plane, log *slog.Logger, addr netip.AddrPort, pee
 func newServer(cfg *Config, plane Plane, log *slog.Logger) *Server {
 	s := &Server{
 		cfg: cfg, plane: plane, log: log, started: time.Now(),
-		nodes: map[string]*node{}, sessions: map[uint64]*session{}, byCP: map[cpSession]*session{}, registry: newRegistry(),
-	}
-	s.n3 = cfg.GTPU.Addrs("N3")
-	if len(s.n3) == 0 { // an intermediate UPF's config
-		s.n3 = cfg.GTPU.Addrs("N9")
+		nodes: map[string]*node{}, sessions: map[uint64]*session{}, byCP: map[cpSession]*session{}, registry: newRegistry(newPools(cfg.DNNs)),
 	}
 	addr := cfg.PFCP.Addr
 	if id, err := netip.ParseAddr(cfg.PFCP.NodeID); err == nil && addr.IsUnspecified() {

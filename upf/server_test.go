@@ -287,7 +287,7 @@ func TestChooseIDForgotten(t *testing.T) {
 }
 
 // TestCPFunctionRules: Open5GS's SMF has router solicitations sent to itself and
-// answers them through the UPF. The rules are taken; no packet follows them yet.
+// answers them through the UPF, in tunnels that share the uplink's F-TEID.
 func TestCPFunctionRules(t *testing.T) {
 	b := newBench(t)
 	b.associate()
@@ -311,8 +311,11 @@ func TestCPFunctionRules(t *testing.T) {
 		t.Errorf("created %v", created)
 	}
 	rules := b.plane.of(seid)
-	if len(rules.Uplink) != 2 || rules.Uplink[0].ID != 10 || rules.Uplink[0].FAR.Action != dataplane.Drop || len(rules.Downlink) != 1 {
-		t.Errorf("rules %+v", rules)
+	if len(rules.Uplink) != 2 || rules.Uplink[0].ID != 10 || rules.Uplink[0].FAR.To != dataplane.ToCP || rules.Uplink[0].FAR.OuterHeader == nil {
+		t.Errorf("uplink %+v", rules.Uplink)
+	}
+	if len(rules.Downlink) != 2 || rules.Downlink[0].ID != 11 || rules.Downlink[0].TEID != rules.Uplink[0].TEID || rules.Downlink[0].FAR.To != dataplane.ToAccess {
+		t.Errorf("downlink %+v", rules.Downlink)
 	}
 }
 
@@ -321,21 +324,31 @@ func TestHeldFAR(t *testing.T) {
 	b := newBench(t)
 	b.associate()
 	tests := []struct {
-		name  string
-		fault func(*pfcp.FAR)
+		name   string
+		fault  func(*pfcp.FAR)
+		action dataplane.Action
+		notify bool
 	}{
-		{"no outer header", func(f *pfcp.FAR) { f.Forwarding.OuterHeader = nil }},
-		{"outer header to nowhere", func(f *pfcp.FAR) { f.Forwarding.OuterHeader.IPv4 = addr("0.0.0.0") }},
-		{"BUFF and NOCP", func(f *pfcp.FAR) { f.ApplyAction = p(pfcp.ActionBUFF | pfcp.ActionNOCP) }},
-		{"DROP", func(f *pfcp.FAR) { f.ApplyAction = p(pfcp.ActionDROP) }},
+		{"no outer header", func(f *pfcp.FAR) { f.Forwarding.OuterHeader = nil }, dataplane.Buffer, false},
+		{"no outer header, FORW and NOCP", func(f *pfcp.FAR) {
+			f.ApplyAction, f.Forwarding.OuterHeader = p(pfcp.ActionFORW|pfcp.ActionNOCP), nil
+		}, dataplane.Buffer, false},
+		{"outer header to nowhere", func(f *pfcp.FAR) { f.Forwarding.OuterHeader.IPv4 = addr("0.0.0.0") }, dataplane.Buffer, false},
+		{"BUFF and NOCP", func(f *pfcp.FAR) { f.ApplyAction = p(pfcp.ActionBUFF | pfcp.ActionNOCP) }, dataplane.Buffer, true},
+		{"BUFF and NOCP, no parameters", func(f *pfcp.FAR) {
+			f.ApplyAction, f.Forwarding = p(pfcp.ActionBUFF|pfcp.ActionNOCP), nil
+		}, dataplane.Buffer, true},
+		{"DROP", func(f *pfcp.FAR) { f.ApplyAction = p(pfcp.ActionDROP) }, dataplane.Drop, false},
+		{"DROP and NOCP", func(f *pfcp.FAR) { f.ApplyAction = p(pfcp.ActionDROP | pfcp.ActionNOCP) }, dataplane.Drop, true},
+		{"FORW and NOCP", func(f *pfcp.FAR) { f.ApplyAction = p(pfcp.ActionFORW | pfcp.ActionNOCP) }, dataplane.Forward, true},
 	}
 	for i, tc := range tests {
 		t.Run(tc.name, func(t *testing.T) {
 			r := plainSession(uint32(i+1), netip.AddrFrom4([4]byte{10, 60, 1, byte(i)}).String())
 			tc.fault(r.fars[1])
 			seid, _ := b.established(uint64(i+1), r)
-			if f := b.plane.of(seid).Downlink[0].FAR; f.Action != dataplane.Drop || f.To != dataplane.ToAccess {
-				t.Errorf("FAR %+v forwards", f)
+			if f := b.plane.of(seid).Downlink[0].FAR; f.Action != tc.action || f.Notify != tc.notify || f.BAR != nil {
+				t.Errorf("FAR %+v, want action %d, notification %v", f, tc.action, tc.notify)
 			}
 		})
 	}

@@ -17,7 +17,7 @@ type session struct {
 	node   string     // node ID of the CP function
 	rules  ruleSet
 	holds  identity
-	chosen map[uint8]pfcp.FTEID // CHOOSE ID to F-TEID, as long as a PDR has that
+	chosen chosen
 }
 
 // cpSession is how the CP function names the session.
@@ -32,22 +32,24 @@ type cpSession struct {
 // ruleSet are the rules of a session as the CP function gave them, by ID. The
 // rules are immutable: a change puts a new one in the place of the old.
 type ruleSet struct {
-	pdrs map[uint16]*pfcp.PDR
-	fars map[uint32]*pfcp.FAR
-	qers map[uint32]*pfcp.QER
-	mars map[uint16]*pfcp.MAR
-	urrs map[uint32]bool
+	pdrs      byID[uint16, pfcp.PDR]
+	fars      byID[uint32, pfcp.FAR]
+	qers      byID[uint32, pfcp.QER]
+	mars      byID[uint16, pfcp.MAR]
+	bars      byID[uint8, pfcp.BAR]
+	endpoints byID[uint8, pfcp.TrafficEndpoint]
+	urrs      map[uint32]bool
 }
 
 func newRuleSet() ruleSet {
-	return ruleSet{
-		pdrs: map[uint16]*pfcp.PDR{}, fars: map[uint32]*pfcp.FAR{}, qers: map[uint32]*pfcp.QER{},
-		mars: map[uint16]*pfcp.MAR{}, urrs: map[uint32]bool{},
-	}
+	return ruleSet{urrs: map[uint32]bool{}}
 }
 
 func (r ruleSet) clone() ruleSet {
-	return ruleSet{maps.Clone(r.pdrs), maps.Clone(r.fars), maps.Clone(r.qers), maps.Clone(r.mars), maps.Clone(r.urrs)}
+	return ruleSet{
+		pdrs: r.pdrs.clone(), fars: r.fars.clone(), qers: r.qers.clone(), mars: r.mars.clone(),
+		bars: r.bars.clone(), endpoints: r.endpoints.clone(), urrs: maps.Clone(r.urrs),
+	}
 }
 
 // ruleError is a rule creation or modification failure.
@@ -74,40 +76,67 @@ func each(list []*ie.IE, f func(*ie.IE) *pfcp.Error) *pfcp.Error {
 }
 
 // establish fills an empty set from a Session Establishment Request.
-func (r ruleSet) establish(m *message.SessionEstablishmentRequest) *pfcp.Error {
+func (r *ruleSet) establish(m *message.SessionEstablishmentRequest) *pfcp.Error {
 	if len(m.CreatePDR) == 0 {
 		return &pfcp.Error{Cause: ie.CauseMandatoryIEMissing, Offending: ie.CreatePDR, Text: "no Create PDR"}
 	}
 	if len(m.CreateFAR) == 0 {
 		return &pfcp.Error{Cause: ie.CauseMandatoryIEMissing, Offending: ie.CreateFAR, Text: "no Create FAR"}
 	}
-	if len(m.CreateTrafficEndpoint) > 0 {
-		return &pfcp.Error{Cause: ie.CauseServiceNotSupported, Offending: ie.CreateTrafficEndpoint, Text: "traffic endpoints are not there"}
+	if err := withoutSRRs(m.CreateSRR); err != nil {
+		return err
 	}
-	return r.create(m.CreatePDR, m.CreateFAR, m.CreateQER, m.CreateURR, m.CreateMAR)
+	return r.create(m.CreatePDR, m.CreateFAR, m.CreateQER, m.CreateURR, m.CreateMAR, atMostOne(m.CreateBAR), m.CreateTrafficEndpoint)
 }
 
 // modify changes the set as a Session Modification Request says: removals first,
 // so that an ID can be used again in the same request, then creations, then
-// updates. It stops at the first failure; the caller throws the set away.
-func (r ruleSet) modify(m *message.SessionModificationRequest) *pfcp.Error {
-	if len(m.CreateTrafficEndpoint)+len(m.UpdateTrafficEndpoint) > 0 {
-		return &pfcp.Error{Cause: ie.CauseServiceNotSupported, Offending: ie.CreateTrafficEndpoint, Text: "traffic endpoints are not there"}
+// updates. It stops at the first failure; the caller throws the set away. moved are
+// the FARs whose former tunnel is to get an End Marker.
+func (r *ruleSet) modify(m *message.SessionModificationRequest) (moved []uint32, err *pfcp.Error) {
+	if err := withoutSRRs(m.CreateSRR, m.UpdateSRR); err != nil {
+		return nil, err
 	}
 	if err := r.remove(m); err != nil {
-		return err
+		return nil, err
 	}
-	if err := r.create(m.CreatePDR, m.CreateFAR, m.CreateQER, m.CreateURR, m.CreateMAR); err != nil {
-		return err
+	if err := r.create(m.CreatePDR, m.CreateFAR, m.CreateQER, m.CreateURR, m.CreateMAR, atMostOne(m.CreateBAR), m.CreateTrafficEndpoint); err != nil {
+		return nil, err
 	}
 	return r.update(m)
 }
 
-func (r ruleSet) create(pdrs, fars, qers, urrs, mars []*ie.IE) *pfcp.Error {
+// withoutSRRs refuses session reporting rules: there are none to report by.
+func withoutSRRs(lists ...[]*ie.IE) *pfcp.Error {
+	for _, list := range lists {
+		if len(list) > 0 {
+			return &pfcp.Error{Cause: ie.CauseServiceNotSupported, Offending: list[0].Type, Text: "there are no session reporting rules"}
+		}
+	}
+	return nil
+}
+
+// atMostOne is the list of an IE that a message has once or not at all.
+func atMostOne(i *ie.IE) []*ie.IE {
+	if i == nil {
+		return nil
+	}
+	return []*ie.IE{i}
+}
+
+func (r *ruleSet) create(pdrs, fars, qers, urrs, mars, bars, endpoints []*ie.IE) *pfcp.Error {
 	steps := []struct {
 		list []*ie.IE
 		make func(*ie.IE) *pfcp.Error
-	}{{pdrs, r.createPDR}, {fars, r.createFAR}, {qers, r.createQER}, {urrs, r.createURR}, {mars, r.createMAR}}
+	}{
+		{pdrs, r.createPDR},
+		{fars, r.createFAR},
+		{qers, r.createQER},
+		{urrs, r.createURR},
+		{mars, r.createMAR},
+		{bars, r.createBAR},
+		{endpoints, r.createEndpoint},
+	}
 	for _, s := range steps {
 		if err := each(s.list, s.make); err != nil {
 			return err
@@ -118,55 +147,55 @@ func (r ruleSet) create(pdrs, fars, qers, urrs, mars []*ie.IE) *pfcp.Error {
 
 const twice = "is there already"
 
-func (r ruleSet) createPDR(i *ie.IE) *pfcp.Error {
+func (r *ruleSet) createPDR(i *ie.IE) *pfcp.Error {
 	p, err := pfcp.ParsePDR(i)
 	if err != nil {
 		return err
 	}
 	id := uint32(p.ID)
 	switch {
-	case r.pdrs[p.ID] != nil:
+	case r.pdrs.get(p.ID) != nil:
 		return ruleError(pfcp.RulePDR, id, ie.PDRID, twice)
 	case p.Precedence == nil:
 		return absent(ie.CauseMandatoryIEMissing, pfcp.RulePDR, id, ie.Precedence, "no Precedence")
 	case p.PDI == nil:
 		return absent(ie.CauseMandatoryIEMissing, pfcp.RulePDR, id, ie.PDI, "no PDI")
 	}
-	r.pdrs[p.ID] = p
+	r.pdrs.put(p.ID, p)
 	return nil
 }
 
-func (r ruleSet) createFAR(i *ie.IE) *pfcp.Error {
+func (r *ruleSet) createFAR(i *ie.IE) *pfcp.Error {
 	f, err := pfcp.ParseFAR(i)
 	if err != nil {
 		return err
 	}
 	switch {
-	case r.fars[f.ID] != nil:
+	case r.fars.get(f.ID) != nil:
 		return ruleError(pfcp.RuleFAR, f.ID, ie.FARID, twice)
 	case f.ApplyAction == nil:
 		return absent(ie.CauseMandatoryIEMissing, pfcp.RuleFAR, f.ID, ie.ApplyAction, "no Apply Action")
 	}
-	r.fars[f.ID] = f
+	r.fars.put(f.ID, f)
 	return nil
 }
 
-func (r ruleSet) createQER(i *ie.IE) *pfcp.Error {
+func (r *ruleSet) createQER(i *ie.IE) *pfcp.Error {
 	q, err := pfcp.ParseQER(i)
 	if err != nil {
 		return err
 	}
 	switch {
-	case r.qers[q.ID] != nil:
+	case r.qers.get(q.ID) != nil:
 		return ruleError(pfcp.RuleQER, q.ID, ie.QERID, twice)
 	case q.Gate == nil:
 		return absent(ie.CauseMandatoryIEMissing, pfcp.RuleQER, q.ID, ie.GateStatus, "no Gate Status")
 	}
-	r.qers[q.ID] = q
+	r.qers.put(q.ID, q)
 	return nil
 }
 
-func (r ruleSet) createURR(i *ie.IE) *pfcp.Error {
+func (r *ruleSet) createURR(i *ie.IE) *pfcp.Error {
 	id, err := pfcp.ParseCreateURR(i)
 	if err != nil {
 		return err
@@ -178,14 +207,14 @@ func (r ruleSet) createURR(i *ie.IE) *pfcp.Error {
 	return nil
 }
 
-func (r ruleSet) createMAR(i *ie.IE) *pfcp.Error {
+func (r *ruleSet) createMAR(i *ie.IE) *pfcp.Error {
 	m, err := pfcp.ParseMAR(i)
 	if err != nil {
 		return err
 	}
 	id := uint32(m.ID)
 	switch {
-	case r.mars[m.ID] != nil:
+	case r.mars.get(m.ID) != nil:
 		return ruleError(pfcp.RuleMAR, id, ie.MARID, twice)
 	case m.Functionality == nil:
 		return absent(ie.CauseMandatoryIEMissing, pfcp.RuleMAR, id, ie.SteeringFunctionality, "no Steering Functionality")
@@ -194,72 +223,91 @@ func (r ruleSet) createMAR(i *ie.IE) *pfcp.Error {
 	case m.Access[0] == nil && m.Access[1] == nil:
 		return absent(ie.CauseConditionalIEMissing, pfcp.RuleMAR, id, ie.TGPPAccessForwardingActionInformation, "no access forwarding action information")
 	}
-	r.mars[m.ID] = m
+	r.mars.put(m.ID, m)
 	return nil
 }
 
 const unknown = "is not there"
 
-func (r ruleSet) update(m *message.SessionModificationRequest) *pfcp.Error {
+func (r *ruleSet) update(m *message.SessionModificationRequest) (moved []uint32, err *pfcp.Error) {
+	all, err := pfcp.EndMarkers(m.PFCPSMReqFlags)
+	if err != nil {
+		return nil, err
+	}
+	updateFAR := func(i *ie.IE) *pfcp.Error {
+		u, err := r.updateFAR(i)
+		if err == nil && (all || u.Forwarding != nil && u.Forwarding.EndMarker) {
+			moved = append(moved, u.ID)
+		}
+		return err
+	}
 	steps := []struct {
 		list   []*ie.IE
 		change func(*ie.IE) *pfcp.Error
-	}{{m.UpdatePDR, r.updatePDR}, {m.UpdateFAR, r.updateFAR}, {m.UpdateQER, r.updateQER}, {m.UpdateURR, r.updateURR}, {m.UpdateMAR, r.updateMAR}}
+	}{
+		{m.UpdatePDR, r.updatePDR},
+		{m.UpdateFAR, updateFAR},
+		{m.UpdateQER, r.updateQER},
+		{m.UpdateURR, r.updateURR},
+		{m.UpdateMAR, r.updateMAR},
+		{atMostOne(m.UpdateBAR), r.updateBAR},
+		{m.UpdateTrafficEndpoint, r.updateEndpoint},
+	}
 	for _, s := range steps {
 		if err := each(s.list, s.change); err != nil {
-			return err
+			return nil, err
 		}
 	}
-	return nil
+	return moved, nil
 }
 
-func (r ruleSet) updatePDR(i *ie.IE) *pfcp.Error {
+func (r *ruleSet) updatePDR(i *ie.IE) *pfcp.Error {
 	u, err := pfcp.ParsePDR(i)
 	if err != nil {
 		return err
 	}
-	old := r.pdrs[u.ID]
+	old := r.pdrs.get(u.ID)
 	if old == nil {
 		return ruleError(pfcp.RulePDR, uint32(u.ID), ie.PDRID, unknown)
 	}
 	p := *old
 	p.Apply(u)
-	r.pdrs[u.ID] = &p
+	r.pdrs.put(u.ID, &p)
 	return nil
 }
 
-func (r ruleSet) updateFAR(i *ie.IE) *pfcp.Error {
+func (r *ruleSet) updateFAR(i *ie.IE) (*pfcp.FAR, *pfcp.Error) {
 	u, err := pfcp.ParseFAR(i)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	old := r.fars[u.ID]
+	old := r.fars.get(u.ID)
 	if old == nil {
-		return ruleError(pfcp.RuleFAR, u.ID, ie.FARID, unknown)
+		return nil, ruleError(pfcp.RuleFAR, u.ID, ie.FARID, unknown)
 	}
 	f := *old
 	f.Apply(u)
-	r.fars[u.ID] = &f
-	return nil
+	r.fars.put(u.ID, &f)
+	return u, nil
 }
 
-func (r ruleSet) updateQER(i *ie.IE) *pfcp.Error {
+func (r *ruleSet) updateQER(i *ie.IE) *pfcp.Error {
 	u, err := pfcp.ParseQER(i)
 	if err != nil {
 		return err
 	}
-	old := r.qers[u.ID]
+	old := r.qers.get(u.ID)
 	if old == nil {
 		return ruleError(pfcp.RuleQER, u.ID, ie.QERID, unknown)
 	}
 	q := *old
 	q.Apply(u)
-	r.qers[u.ID] = &q
+	r.qers.put(u.ID, &q)
 	return nil
 }
 
 // updateURR checks that the URR is there: what a URR says is not kept yet.
-func (r ruleSet) updateURR(i *ie.IE) *pfcp.Error {
+func (r *ruleSet) updateURR(i *ie.IE) *pfcp.Error {
 	id, err := pfcp.ParseRuleID(i, pfcp.RuleURR)
 	if err == nil && !r.urrs[id] {
 		err = ruleError(pfcp.RuleURR, id, ie.URRID, unknown)
@@ -267,35 +315,36 @@ func (r ruleSet) updateURR(i *ie.IE) *pfcp.Error {
 	return err
 }
 
-func (r ruleSet) updateMAR(i *ie.IE) *pfcp.Error {
+func (r *ruleSet) updateMAR(i *ie.IE) *pfcp.Error {
 	u, err := pfcp.ParseMAR(i)
 	if err != nil {
 		return err
 	}
-	old := r.mars[u.ID]
+	old := r.mars.get(u.ID)
 	if old == nil {
 		return ruleError(pfcp.RuleMAR, uint32(u.ID), ie.MARID, unknown)
 	}
 	m := *old
 	m.Apply(u)
-	r.mars[u.ID] = &m
+	r.mars.put(u.ID, &m)
 	return nil
 }
 
 // remove takes rules away. One that is not there is as the CP function wants it.
-// QERs and URRs go out of the PDRs that name them; a FAR or a MAR that a rule
-// still names is found by compile.
-func (r ruleSet) remove(m *message.SessionModificationRequest) *pfcp.Error {
+// QERs and URRs go out of the PDRs that name them, and a BAR out of its FARs; a
+// FAR or a MAR that a rule still names is found by compile.
+func (r *ruleSet) remove(m *message.SessionModificationRequest) *pfcp.Error {
 	steps := []struct {
 		list []*ie.IE
 		kind pfcp.RuleKind
 		drop func(id uint32)
 	}{
-		{m.RemovePDR, pfcp.RulePDR, func(id uint32) { delete(r.pdrs, uint16(id)) }},
-		{m.RemoveFAR, pfcp.RuleFAR, func(id uint32) { delete(r.fars, id) }},
+		{m.RemovePDR, pfcp.RulePDR, func(id uint32) { r.pdrs.delete(uint16(id)) }},
+		{m.RemoveFAR, pfcp.RuleFAR, func(id uint32) { r.fars.delete(id) }},
 		{m.RemoveURR, pfcp.RuleURR, r.removeURR},
 		{m.RemoveQER, pfcp.RuleQER, r.removeQER},
-		{m.RemoveMAR, pfcp.RuleMAR, func(id uint32) { delete(r.mars, uint16(id)) }},
+		{m.RemoveMAR, pfcp.RuleMAR, func(id uint32) { r.mars.delete(uint16(id)) }},
+		{atMostOne(m.RemoveBAR), pfcp.RuleBAR, r.removeBAR},
 	}
 	for _, s := range steps {
 		err := each(s.list, func(i *ie.IE) *pfcp.Error {
@@ -309,27 +358,27 @@ func (r ruleSet) remove(m *message.SessionModificationRequest) *pfcp.Error {
 			return err
 		}
 	}
-	return nil
+	return each(m.RemoveTrafficEndpoint, r.removeEndpoint)
 }
 
-func (r ruleSet) removeQER(id uint32) {
-	delete(r.qers, id)
-	for k, p := range r.pdrs {
-		if slices.Contains(p.QERIDs, id) {
-			q := *p
-			q.QERIDs = without(p.QERIDs, id)
-			r.pdrs[k] = &q
+func (r *ruleSet) removeQER(id uint32) {
+	r.qers.delete(id)
+	for k, e := range r.pdrs {
+		if slices.Contains(e.rule.QERIDs, id) {
+			q := *e.rule
+			q.QERIDs = without(q.QERIDs, id)
+			r.pdrs[k].rule = &q
 		}
 	}
 }
 
-func (r ruleSet) removeURR(id uint32) {
+func (r *ruleSet) removeURR(id uint32) {
 	delete(r.urrs, id)
-	for k, p := range r.pdrs {
-		if slices.Contains(p.URRIDs, id) {
-			q := *p
-			q.URRIDs = without(p.URRIDs, id)
-			r.pdrs[k] = &q
+	for k, e := range r.pdrs {
+		if slices.Contains(e.rule.URRIDs, id) {
+			q := *e.rule
+			q.URRIDs = without(q.URRIDs, id)
+			r.pdrs[k].rule = &q
 		}
 	}
 }

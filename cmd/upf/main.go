@@ -131,7 +131,9 @@ func serve(ctx context.Context, cfg *upf.Config, log *slog.Logger) (err error) {
 		return fmt.Errorf("dnnList: %w", err)
 	}
 	defer func() { err = errors.Join(err, n6NAT.Close()) }()
-	plane, err := dataplane.New(dataplane.Config{Set: set, N3MTU: n3MTU(&cfg.GTPU)})
+	plane, err := dataplane.New(dataplane.Config{
+		Set: set, N3MTU: n3MTU(&cfg.GTPU), Grace: cfg.Braid.Grace, UEToUE: cfg.Braid.UEToUE, Held: cfg.Braid.BufferPackets,
+	})
 	if err != nil {
 		return fmt.Errorf("data plane: %w", err)
 	}

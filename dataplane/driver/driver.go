@@ -7,6 +7,7 @@ package driver
 
 import (
 	"encoding/binary"
+	"fmt"
 	"net/netip"
 	"time"
 
@@ -79,6 +80,20 @@ type N3Packet struct {
 	// Local says at which of our N3 addresses the packet came in, or from which
 	// it is to leave: an index into [Set.N3Addrs].
 	Local uint8
+
+	// TOS is the outer header's TOS octet or traffic class (DSCP and ECN) on a
+	// packet to be sent: 0 is the default, which costs least. A driver does not
+	// set it on received ones.
+	TOS uint8
+}
+
+// CheckUE says what is wrong with p as a prefix of UE addresses: allowed are an IPv4
+// prefix of 1 to 32 bits and an IPv6 prefix of 1 to 128.
+func CheckUE(p netip.Prefix) error {
+	if p.Bits() < 1 || p.Addr().Is4In6() {
+		return fmt.Errorf("UE prefix %v: allowed: IPv4 /1 to /32, IPv6 /1 to /128", p)
+	}
+	return nil
 }
 
 // Burst is what one Receive brought or one Send is to take.
@@ -131,10 +146,18 @@ type Set interface {
 	SteerSlot(slot uint16, worker int) error
 
 	// SteerUE sends N6 packets for an address in p to worker; ForgetUE undoes
-	// it. p is an IPv4 /32 or an IPv6 prefix; the longest that matches counts.
-	// Packets for other addresses go to worker 0.
+	// it. The longest prefix that matches counts; p must pass CheckUE. Packets
+	// for other addresses go to worker 0. Where packets have to be routed to N6,
+	// those for p are while it is steered, even if the UPF was opened without a
+	// route for it.
 	SteerUE(p netip.Prefix, worker int) error
 	ForgetUE(p netip.Prefix) error
+
+	// PathMTU is what is known now of the path MTU to an N3 peer, octets with
+	// the outer IP header (RFC 1191, RFC 8201). It falls when a packet has met a
+	// narrow link; longer packets are fragmented where they are sent. An error
+	// means that no address of ours reaches peer.
+	PathMTU(peer netip.Addr) (int, error)
 
 	// Close ends the I/O. No worker may be in Receive or Send.
 	Close() error

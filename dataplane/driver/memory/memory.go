@@ -17,6 +17,7 @@ type Message struct {
 	Bytes []byte
 	Peer  netip.AddrPort
 	Local netip.Addr // our side's address
+	TOS   uint8      // of one that was sent
 }
 
 // Set is a driver.Set in memory. Its methods may be called by any goroutine.
@@ -28,11 +29,14 @@ type Set struct {
 	teids map[uint32]int
 	slots map[uint16]int
 	ues   map[netip.Prefix]int
+	mtus  map[netip.Addr]int
 }
 
 // New makes a Set of so many workers, with the N3 addresses addrs.
 func New(workers int, addrs ...netip.Addr) *Set {
-	s := &Set{addrs: addrs, teids: map[uint32]int{}, slots: map[uint16]int{}, ues: map[netip.Prefix]int{}}
+	s := &Set{
+		addrs: addrs, teids: map[uint32]int{}, slots: map[uint16]int{}, ues: map[netip.Prefix]int{}, mtus: map[netip.Addr]int{},
+	}
 	for range workers {
 		s.drivers = append(s.drivers, &Driver{set: s, wake: make(chan struct{}, 1)})
 	}
@@ -61,7 +65,12 @@ func (s *Set) ForgetTEID(teid uint32) error { return forget(s, s.teids, teid) }
 func (s *Set) SteerSlot(slot uint16, worker int) error { return set(s, s.slots, slot, worker) }
 
 // SteerUE is as driver.Set has it.
-func (s *Set) SteerUE(p netip.Prefix, worker int) error { return set(s, s.ues, p, worker) }
+func (s *Set) SteerUE(p netip.Prefix, worker int) error {
+	if err := driver.CheckUE(p); err != nil {
+		return err
+	}
+	return set(s, s.ues, p, worker)
+}
 
 // ForgetUE is as driver.Set has it.
 func (s *Set) ForgetUE(p netip.Prefix) error { return forget(s, s.ues, p) }
@@ -110,6 +119,24 @@ func (s *Set) OwnerUE(a netip.Addr) int {
 	return worker
 }
 
+// PathMTU is what SetPathMTU said, or DefaultPathMTU.
+func (s *Set) PathMTU(peer netip.Addr) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if mtu, ok := s.mtus[peer]; ok {
+		return mtu, nil
+	}
+	return DefaultPathMTU, nil
+}
+
+// DefaultPathMTU is that of Ethernet.
+const DefaultPathMTU = 1500
+
+// SetPathMTU says what PathMTU answers.
+func (s *Set) SetPathMTU(peer netip.Addr, mtu int) {
+	_ = set(s, s.mtus, peer, mtu)
+}
+
 // Close does nothing.
 func (s *Set) Close() error { return nil }
 
@@ -130,7 +157,7 @@ type Driver struct {
 // PutN3 queues a GTP-U message for the worker.
 func (d *Driver) PutN3(m Message) {
 	d.mu.Lock()
-	d.inN3 = append(d.inN3, Message{bytes.Clone(m.Bytes), m.Peer, m.Local})
+	d.inN3 = append(d.inN3, Message{bytes.Clone(m.Bytes), m.Peer, m.Local, 0})
 	d.mu.Unlock()
 	d.Wake()
 }
@@ -220,7 +247,7 @@ func (d *Driver) Send(tx *driver.Burst, pool *packet.Pool) {
 	defer d.mu.Unlock()
 	for _, p := range tx.N3 {
 		if d.plain(p.Buf) {
-			d.outN3 = append(d.outN3, Message{bytes.Clone(p.Buf.Bytes()), p.Peer.AddrPort(), d.set.addrs[p.Local]})
+			d.outN3 = append(d.outN3, Message{bytes.Clone(p.Buf.Bytes()), p.Peer.AddrPort(), d.set.addrs[p.Local], p.TOS})
 		}
 		pool.Put(p.Buf)
 	}

@@ -29,6 +29,7 @@ type Driver struct {
 	spare *packet.Buffer // for the next read of tun; nil if none
 	hdrs  [driver.MaxBurst]mmsghdr
 	iovs  [driver.MaxBurst]unix.Iovec
+	tos   [driver.MaxBurst]tosMessage
 	count counters
 }
 
@@ -60,19 +61,39 @@ type mmsghdr struct {
 	_   [4]byte
 }
 
+// tosMessage is the control message that sets the TOS or traffic class of a packet.
+type tosMessage struct {
+	hdr   unix.Cmsghdr
+	value int32
+}
+
+// put makes h send with tos.
+func (m *tosMessage) put(h *unix.Msghdr, tos uint8, v6 bool) {
+	m.hdr.Level, m.hdr.Type = unix.IPPROTO_IP, unix.IP_TOS
+	if v6 {
+		m.hdr.Level, m.hdr.Type = unix.IPPROTO_IPV6, unix.IPV6_TCLASS
+	}
+	n := unix.CmsgLen(int(unsafe.Sizeof(m.value)))
+	m.hdr.SetLen(n)
+	m.value = int32(tos)
+	h.Control = (*byte)(unsafe.Pointer(m))
+	h.SetControllen(n)
+}
+
 // receiver is an N3 socket and what recvmmsg writes to. A slot without a buffer is
 // given one before the call.
 type receiver struct {
 	fd    int
 	local uint8
+	v6    bool
 	bufs  [driver.MaxBurst]*packet.Buffer
 	peers [driver.MaxBurst]driver.Peer
 	hdrs  [driver.MaxBurst]mmsghdr
 	iovs  [driver.MaxBurst]unix.Iovec
 }
 
-func newReceiver(fd int, local uint8) *receiver {
-	r := &receiver{fd: fd, local: local}
+func newReceiver(fd int, local uint8, v6 bool) *receiver {
+	r := &receiver{fd: fd, local: local, v6: v6}
 	for i := range r.hdrs {
 		h := &r.hdrs[i].hdr
 		h.Name, _ = r.peers[i].Sockaddr()
@@ -240,7 +261,7 @@ func (d *Driver) Send(tx *driver.Burst, pool *packet.Pool) {
 
 // sendN3 sends up to MaxBurst packets from one local address.
 func (d *Driver) sendN3(ps []driver.N3Packet) {
-	n := 0
+	n, socket := 0, d.n3[ps[0].Local]
 	for i := range ps {
 		b := ps[i].Buf
 		if b.SegmentSize != 0 {
@@ -254,11 +275,14 @@ func (d *Driver) sendN3(ps []driver.N3Packet) {
 		h.Name, h.Namelen = ps[i].Peer.Sockaddr()
 		h.Iov = &d.iovs[n]
 		h.SetIovlen(1)
+		h.SetControllen(0)
+		if ps[i].TOS != 0 {
+			d.tos[n].put(h, ps[i].TOS, socket.v6)
+		}
 		n++
 	}
-	fd := uintptr(d.n3[ps[0].Local].fd)
 	for at := 0; at < n; {
-		sent, _, errno := unix.RawSyscall6(unix.SYS_SENDMMSG, fd, uintptr(unsafe.Pointer(&d.hdrs[at])),
+		sent, _, errno := unix.RawSyscall6(unix.SYS_SENDMMSG, uintptr(socket.fd), uintptr(unsafe.Pointer(&d.hdrs[at])),
 			uintptr(n-at), unix.MSG_DONTWAIT, 0, 0)
 		switch errno {
 		case 0:

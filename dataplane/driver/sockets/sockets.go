@@ -18,6 +18,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 
 	"golang.org/x/sys/unix"
 
@@ -38,13 +39,15 @@ type Config struct {
 	N3      []netip.Addr   // our addresses, at least one; the port is GTP-U's
 	TUN     string         // N6 device; "" = DefaultTUN
 	MTU     int            // of the N6 device, bytes; 0 = DefaultMTU
-	Routes  []netip.Prefix // UE addresses, routed to the N6 device
+	Routes  []netip.Prefix // UE addresses, routed to the N6 device for good
 }
 
 // Set is a driver.Set.
 type Set struct {
 	addrs    []netip.Addr
 	steering *steering
+	routes   *routes
+	probes   []pathProbe // one of each IP version that N3 has
 	drivers  []*Driver
 	opened   []int // every file descriptor
 }
@@ -102,7 +105,11 @@ func (s *Set) openN6(cfg *Config) error {
 	if err := steerTUN(queues[0], s.steering.n6.FD()); err != nil {
 		return err
 	}
-	return upTUN(cfg.TUN, cfg.MTU, cfg.Routes)
+	if err := upTUN(cfg.TUN, cfg.MTU); err != nil {
+		return err
+	}
+	s.routes, err = newRoutes(cfg.TUN, cfg.Routes)
+	return err
 }
 
 func (s *Set) openN3(a netip.Addr) error {
@@ -113,9 +120,17 @@ func (s *Set) openN3(a netip.Addr) error {
 	s.opened = append(s.opened, fds...)
 	for i, fd := range fds {
 		d := s.drivers[i]
-		d.n3 = append(d.n3, newReceiver(fd, uint8(len(s.addrs))))
+		d.n3 = append(d.n3, newReceiver(fd, uint8(len(s.addrs)), a.Is6()))
 	}
 	s.addrs = append(s.addrs, a)
+	if !slices.ContainsFunc(s.probes, func(p pathProbe) bool { return p.v6 == a.Is6() }) {
+		p, err := openPathProbe(a)
+		if err != nil {
+			return err
+		}
+		s.opened = append(s.opened, p.fd)
+		s.probes = append(s.probes, p)
+	}
 	return steerUDP(fds[0], s.steering.n3.FD())
 }
 
@@ -143,26 +158,35 @@ func (s *Set) SteerSlot(slot uint16, worker int) error {
 
 // SteerUE is as driver.Set has it.
 func (s *Set) SteerUE(p netip.Prefix, worker int) error {
-	m, key, err := s.steering.ueKey(p)
-	if err != nil {
+	if err := driver.CheckUE(p); err != nil {
 		return err
 	}
-	return m.Put(key, uint32(worker))
+	if err := s.routes.need(p); err != nil {
+		return err
+	}
+	m, key := s.steering.ueKey(p)
+	if err := m.Put(key, uint32(worker)); err != nil {
+		return errors.Join(err, s.routes.drop(p))
+	}
+	return nil
 }
 
 // ForgetUE is as driver.Set has it.
 func (s *Set) ForgetUE(p netip.Prefix) error {
-	m, key, err := s.steering.ueKey(p)
-	if err != nil {
+	if err := driver.CheckUE(p); err != nil {
 		return err
 	}
-	return m.Delete(key)
+	m, key := s.steering.ueKey(p)
+	return errors.Join(m.Delete(key), s.routes.drop(p))
 }
 
 // Close closes the sockets and with them removes the N6 device and its routes.
 func (s *Set) Close() error {
 	closeAll(s.opened)
 	s.opened = nil
+	if s.routes != nil {
+		s.routes.kernel.Close()
+	}
 	if s.steering == nil {
 		return nil
 	}

@@ -36,7 +36,7 @@ var (
 )
 
 // namespace moves the test into a network namespace of its own.
-func namespace(t *testing.T) {
+func namespace(t testing.TB) {
 	t.Helper()
 	runtime.LockOSThread()
 	old, err := netns.Get()
@@ -79,7 +79,7 @@ func namespace(t *testing.T) {
 	}
 }
 
-func open(t *testing.T, workers int) *Set {
+func open(t testing.TB, workers int) *Set {
 	t.Helper()
 	s, err := Open(Config{
 		Workers: workers, N3: []netip.Addr{n3v4, n3v6},
@@ -97,7 +97,7 @@ func open(t *testing.T, workers int) *Set {
 }
 
 // socket is a UDP socket of the test, closed at its end.
-func socket(t *testing.T, local netip.Addr) *net.UDPConn {
+func socket(t testing.TB, local netip.Addr) *net.UDPConn {
 	t.Helper()
 	c, err := net.ListenUDP("udp", net.UDPAddrFromAddrPort(netip.AddrPortFrom(local, 0)))
 	if err != nil {
@@ -232,13 +232,14 @@ func TestSteerN6(t *testing.T) {
 		}
 	}
 	steer("10.60.0.1/32", 1)
-	steer("10.60.0.2/32", 2)
+	steer("10.60.0.2/32", 1)
+	steer("10.60.0.2/32", 2) // moved
+	steer("10.60.16.0/20", 1)
+	steer("10.60.17.0/24", 2)
+	steer("10.60.17.8/32", 0)
 	steer("fd00:60:0:1::/64", 2)
 	steer("fd00:60:0:2::/64", 1)
 	steer("fd00:60:0:2::5/128", 2)
-	if err := s.SteerUE(netip.MustParsePrefix("10.60.0.0/24"), 1); err == nil {
-		t.Error("an IPv4 prefix shorter than /32 was taken")
-	}
 	c4, c6 := socket(t, dataNet), socket(t, n3v6)
 	// IPv6 sends nothing of its own into the device.
 	for w := range 3 {
@@ -246,7 +247,7 @@ func TestSteerN6(t *testing.T) {
 		equal(t, "N3 before", n3)
 		equal(t, "N6 before", n6)
 	}
-	for _, a := range []string{"10.60.0.1", "10.60.0.2", "10.60.0.3", "fd00:60:0:1::7", "fd00:60:0:2::7", "fd00:60:0:2::5", "fd00:60:0:3::1"} {
+	for _, a := range []string{"10.60.0.1", "10.60.0.2", "10.60.0.3", "10.60.16.1", "10.60.17.1", "10.60.17.8", "10.60.31.255", "10.60.32.0", "fd00:60:0:1::7", "fd00:60:0:2::7", "fd00:60:0:2::5", "fd00:60:0:3::1"} {
 		to := netip.AddrPortFrom(netip.MustParseAddr(a), 9)
 		if to.Addr().Is4() {
 			send(t, c4, to, []byte("x"))
@@ -255,19 +256,27 @@ func TestSteerN6(t *testing.T) {
 		}
 	}
 	for w, want := range [][]string{
-		{"10.60.0.3", "fd00:60:0:3::1"},
-		{"10.60.0.1", "fd00:60:0:2::7"},
-		{"10.60.0.2", "fd00:60:0:1::7", "fd00:60:0:2::5"},
+		{"10.60.0.3", "10.60.17.8", "10.60.32.0", "fd00:60:0:3::1"},
+		{"10.60.0.1", "10.60.16.1", "10.60.31.255", "fd00:60:0:2::7"},
+		{"10.60.0.2", "10.60.17.1", "fd00:60:0:1::7", "fd00:60:0:2::5"},
 	} {
 		_, n6 := take(t, s, w, pool)
 		equal(t, fmt.Sprintf("N6 of worker %d", w), n6, want...)
 	}
-	if err := s.ForgetUE(netip.MustParsePrefix("10.60.0.2/32")); err != nil {
-		t.Fatal(err)
+	for _, p := range []string{"10.60.0.2/32", "10.60.17.0/24"} {
+		if err := s.ForgetUE(netip.MustParsePrefix(p)); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.ForgetUE(netip.MustParsePrefix(p)); err == nil {
+			t.Errorf("forgetting %s, which is not there, is no error", p)
+		}
 	}
 	send(t, c4, netip.MustParseAddrPort("10.60.0.2:9"), []byte("x"))
+	send(t, c4, netip.MustParseAddrPort("10.60.17.1:9"), []byte("x"))
 	_, n6 := take(t, s, 0, pool)
 	equal(t, "a forgotten UE address", n6, "10.60.0.2")
+	_, n6 = take(t, s, 1, pool)
+	equal(t, "an address of a forgotten prefix in another", n6, "10.60.17.1")
 }
 
 // udp4 is an IPv4 UDP packet.

@@ -22,7 +22,7 @@ const maxSteered = 1 << 22
 // steering holds the maps and the two programs that pick a worker:
 //
 //	N3: TEID at byte 4 of the UDP payload -> teids, else its slot -> slots, else 0
-//	N6: destination address -> ue4 or ue6, else 0
+//	N6: destination address -> IPv4: ue4, else net4; IPv6: ue6; else 0
 //
 // Both are socket filters whose return value is the number of the socket in its
 // SO_REUSEPORT group, or of the TUN queue.
@@ -30,6 +30,7 @@ type steering struct {
 	teids *ebpf.Map // TEID, network byte order -> worker
 	slots *ebpf.Map // slot -> worker
 	ue4   *ebpf.Map // IPv4 address -> worker
+	net4  *ebpf.Map // IPv4 prefix shorter than /32 -> worker
 	ue6   *ebpf.Map // IPv6 prefix -> worker
 	n3    *ebpf.Program
 	n6    *ebpf.Program
@@ -53,6 +54,7 @@ func newSteering() (s *steering, err error) {
 		{&s.teids, ebpf.MapSpec{Name: "braid_teid", Type: ebpf.Hash, KeySize: 4, MaxEntries: maxSteered, Flags: lazily}},
 		{&s.slots, ebpf.MapSpec{Name: "braid_slot", Type: ebpf.Array, KeySize: 4, MaxEntries: 1 << slotBits}},
 		{&s.ue4, ebpf.MapSpec{Name: "braid_ue4", Type: ebpf.Hash, KeySize: 4, MaxEntries: maxSteered, Flags: lazily}},
+		{&s.net4, ebpf.MapSpec{Name: "braid_net4", Type: ebpf.LPMTrie, KeySize: 4 + 4, MaxEntries: maxSteered, Flags: lazily}},
 		{&s.ue6, ebpf.MapSpec{Name: "braid_ue6", Type: ebpf.LPMTrie, KeySize: 4 + 16, MaxEntries: maxSteered, Flags: lazily}},
 	} {
 		m.spec.ValueSize = 4
@@ -117,7 +119,13 @@ func (s *steering) n6Program() asm.Instructions {
 		asm.JNE.Imm(asm.R1, 4, "zero"),
 	)
 	code = append(code, loadBytes(16, stackKey, 4)...)
-	code = append(code, lookup(s.ue4, stackKey, "zero")...)
+	code = append(code, lookup(s.ue4, stackKey, "net4")...)
+	code = append(code,
+		asm.LoadMem(asm.R1, asm.RFP, stackKey, asm.Word).WithSymbol("net4"),
+		asm.StoreMem(asm.RFP, stackLPM+4, asm.R1, asm.Word),
+		asm.StoreImm(asm.RFP, stackLPM, 32, asm.Word),
+	)
+	code = append(code, lookup(s.net4, stackLPM, "zero")...)
 	code = append(code, asm.StoreImm(asm.RFP, stackLPM, 128, asm.Word).WithSymbol("ipv6"))
 	code = append(code, loadBytes(24, stackLPM+4, 16)...)
 	code = append(code, lookup(s.ue6, stackLPM, "zero")...)
@@ -163,20 +171,21 @@ func zero() asm.Instructions {
 func teidKey(teid uint32) []byte { return binary.BigEndian.AppendUint32(nil, teid) }
 
 // ueKey is the map and the key of a UE prefix.
-func (s *steering) ueKey(p netip.Prefix) (*ebpf.Map, []byte, error) {
-	a := p.Addr()
-	if a.Is6() {
-		return s.ue6, append(binary.NativeEndian.AppendUint32(nil, uint32(p.Bits())), a.AsSlice()...), nil
+func (s *steering) ueKey(p netip.Prefix) (*ebpf.Map, []byte) {
+	a := p.Addr().AsSlice()
+	if p.IsSingleIP() && p.Addr().Is4() {
+		return s.ue4, a
 	}
-	if p.Bits() != 32 {
-		return nil, nil, fmt.Errorf("%v: IPv4 must be /32", p)
+	m := s.ue6
+	if p.Addr().Is4() {
+		m = s.net4
 	}
-	return s.ue4, a.AsSlice(), nil
+	return m, append(binary.NativeEndian.AppendUint32(nil, uint32(p.Bits())), a...)
 }
 
 func (s *steering) close() error {
 	var errs []error
-	for _, m := range []*ebpf.Map{s.teids, s.slots, s.ue4, s.ue6} {
+	for _, m := range []*ebpf.Map{s.teids, s.slots, s.ue4, s.net4, s.ue6} {
 		errs = append(errs, m.Close())
 	}
 	return errors.Join(append(errs, s.n3.Close(), s.n6.Close())...)

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"net/netip"
 	"os"
 	"strings"
 
@@ -61,8 +60,8 @@ func steerTUN(queue, program int) error {
 	return nil
 }
 
-// upTUN sets the device up: MTU, queue length, routes, forwarding.
-func upTUN(name string, mtu int, routes []netip.Prefix) error {
+// upTUN sets the device up: MTU, queue length, forwarding.
+func upTUN(name string, mtu int) error {
 	link, err := netlink.LinkByName(name)
 	if err != nil {
 		return fmt.Errorf("N6: device %s: %w", name, err)
@@ -82,12 +81,6 @@ func upTUN(name string, mtu int, routes []netip.Prefix) error {
 	}
 	if err := netlink.LinkSetUp(link); err != nil {
 		return fmt.Errorf("N6: device %s: set up: %w", name, err)
-	}
-	for _, p := range routes {
-		r := &netlink.Route{LinkIndex: link.Attrs().Index, Dst: ipNet(p), Scope: netlink.SCOPE_LINK}
-		if err := netlink.RouteAdd(r); err != nil {
-			return fmt.Errorf("N6: route %v to %s: %w", p, name, err)
-		}
 	}
 	return nil
 }

@@ -57,16 +57,20 @@ func probe(addr netip.AddrPort) error {
 	return nil
 }
 
-// setOptions sets the options of an N3 socket. GTP-U packets that are too long for
-// the path are fragmented by the kernel (TS 29.281 §4.2.4).
+// setOptions sets the options of an N3 socket. Packets that fit the path as far as it
+// is known leave with DF set, so that a narrow link on the way makes itself known
+// (RFC 1191, RFC 8201); longer ones are fragmented by the kernel here, not by a
+// router (TS 29.281 §4.2.4). A router that drops without saying so is a hole for long
+// packets, as for all senders that find path MTUs: the MTU of the UEs' packets, in the
+// config, keeps them short enough.
 func setOptions(fd int, v6 bool) error {
 	type option struct{ level, name, value int }
 	options := []option{
 		{unix.SOL_SOCKET, unix.SO_REUSEPORT, 1},
-		{unix.IPPROTO_IP, unix.IP_MTU_DISCOVER, unix.IP_PMTUDISC_DONT},
+		{unix.IPPROTO_IP, unix.IP_MTU_DISCOVER, unix.IP_PMTUDISC_WANT},
 	}
 	if v6 {
-		options[1] = option{unix.IPPROTO_IPV6, unix.IPV6_MTU_DISCOVER, unix.IPV6_PMTUDISC_DONT}
+		options[1] = option{unix.IPPROTO_IPV6, unix.IPV6_MTU_DISCOVER, unix.IPV6_PMTUDISC_WANT}
 		options = append(options, option{unix.IPPROTO_IPV6, unix.IPV6_V6ONLY, 1})
 	}
 	for _, o := range options {

@@ -1,0 +1,97 @@
+package upf
+
+import (
+	"slices"
+
+	"github.com/wmnsk/go-pfcp/ie"
+
+	"github.com/braid-upf/braid/pfcp"
+)
+
+// This file has the rules that few sessions have: BARs and traffic endpoints.
+
+func (r *ruleSet) createBAR(i *ie.IE) *pfcp.Error {
+	b, err := pfcp.ParseBAR(i)
+	if err != nil {
+		return err
+	}
+	if r.bars.get(b.ID) != nil {
+		return ruleError(pfcp.RuleBAR, uint32(b.ID), ie.BARID, twice)
+	}
+	r.bars.put(b.ID, b)
+	return nil
+}
+
+func (r *ruleSet) updateBAR(i *ie.IE) *pfcp.Error {
+	u, err := pfcp.ParseBAR(i)
+	if err != nil {
+		return err
+	}
+	old := r.bars.get(u.ID)
+	if old == nil {
+		return ruleError(pfcp.RuleBAR, uint32(u.ID), ie.BARID, unknown)
+	}
+	b := *old
+	b.Apply(u)
+	r.bars.put(u.ID, &b)
+	return nil
+}
+
+func (r *ruleSet) removeBAR(id uint32) {
+	r.bars.delete(uint8(id))
+	for k, e := range r.fars {
+		if b := e.rule.BARID; b != nil && uint32(*b) == id {
+			f := *e.rule
+			f.BARID = nil
+			r.fars[k].rule = &f
+		}
+	}
+}
+
+// endpointError refuses what is said of a traffic endpoint, which the Failed Rule ID
+// cannot name.
+func endpointError(text string) *pfcp.Error {
+	return &pfcp.Error{Cause: ie.CauseRuleCreationModificationFailure, Offending: ie.TrafficEndpointID, Text: "traffic endpoint " + text}
+}
+
+func (r *ruleSet) createEndpoint(i *ie.IE) *pfcp.Error {
+	t, err := pfcp.ParseTrafficEndpoint(i)
+	if err != nil {
+		return err
+	}
+	if r.endpoints.get(t.ID) != nil {
+		return endpointError(twice)
+	}
+	r.endpoints.put(t.ID, t)
+	return nil
+}
+
+func (r *ruleSet) updateEndpoint(i *ie.IE) *pfcp.Error {
+	u, err := pfcp.ParseTrafficEndpoint(i)
+	if err != nil {
+		return err
+	}
+	old := r.endpoints.get(u.ID)
+	if old == nil {
+		return endpointError(unknown)
+	}
+	t := *old
+	t.Apply(u)
+	r.endpoints.put(u.ID, &t)
+	return nil
+}
+
+// removeEndpoint takes a traffic endpoint away, and the PDRs that refer to it
+// (TS 29.244 Table 7.5.4.1-1).
+func (r *ruleSet) removeEndpoint(i *ie.IE) *pfcp.Error {
+	t, err := pfcp.ParseTrafficEndpoint(i)
+	if err != nil {
+		return err
+	}
+	r.endpoints.delete(t.ID)
+	r.pdrs = slices.DeleteFunc(r.pdrs, func(e entry[uint16, pfcp.PDR]) bool {
+		d := e.rule.PDI
+		return d.Endpoint != nil && *d.Endpoint == t.ID
+	})
+	return nil
+}
