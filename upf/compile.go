@@ -27,6 +27,7 @@ type compiler struct {
 	registry *registry
 	cfg      *Config
 	apps     *applications
+	groups   *joinGroups
 	compiled
 	pdis     []*pfcp.PDI // of set.pdrs, in that order, each with its traffic endpoint
 	prefixes map[netip.Prefix]bool
@@ -40,7 +41,7 @@ type compiler struct {
 // already.
 func (s *Server) compile(seid uint64, set ruleSet, before chosen) (*compiled, *pfcp.Error) {
 	c := &compiler{
-		registry: s.registry, cfg: s.cfg, apps: &s.applications,
+		registry: s.registry, cfg: s.cfg, apps: &s.applications, groups: &s.joinGroups,
 		compiled: compiled{
 			rules: &dataplane.Rules{SEID: seid}, set: set.clone(), chosen: before.held(s.registry, seid),
 		},
@@ -48,7 +49,7 @@ func (s *Server) compile(seid uint64, set ruleSet, before chosen) (*compiled, *p
 		fars:     map[uint32]*dataplane.FAR{}, qers: map[uint32]*dataplane.QER{}, mars: map[uint16]*dataplane.MAR{}, bars: map[uint8]*dataplane.BAR{},
 	}
 	steps := []func() *pfcp.Error{
-		c.compileBARs, c.compileFARs, c.compileMARs, c.compileQERs, c.addresses, c.tunnels, c.compilePDRs, c.conflicts,
+		c.compileBARs, c.compileFARs, c.compileMARs, c.compileQERs, c.addresses, c.tunnels, c.compilePDRs, c.conflicts, c.localRules,
 	}
 	for _, step := range steps {
 		if err := step(); err != nil {

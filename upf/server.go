@@ -53,6 +53,7 @@ type Server struct {
 	byCP     map[cpSession]*session
 	registry *registry
 	applications
+	joinGroups
 }
 
 // node is a CP function that has set up an association (TS 29.244 §6.2.6).

@@ -39,6 +39,7 @@ type ruleSet struct {
 	bars      byID[uint8, pfcp.BAR]
 	endpoints byID[uint8, pfcp.TrafficEndpoint]
 	urrs      map[uint32]bool
+	network   pfcp.Network
 }
 
 func newRuleSet() ruleSet {
@@ -48,7 +49,7 @@ func newRuleSet() ruleSet {
 func (r ruleSet) clone() ruleSet {
 	return ruleSet{
 		pdrs: r.pdrs.clone(), fars: r.fars.clone(), qers: r.qers.clone(), mars: r.mars.clone(),
-		bars: r.bars.clone(), endpoints: r.endpoints.clone(), urrs: maps.Clone(r.urrs),
+		bars: r.bars.clone(), endpoints: r.endpoints.clone(), urrs: maps.Clone(r.urrs), network: r.network,
 	}
 }
 
@@ -84,6 +85,10 @@ func (r *ruleSet) establish(m *message.SessionEstablishmentRequest) *pfcp.Error 
 		return &pfcp.Error{Cause: ie.CauseMandatoryIEMissing, Offending: ie.CreateFAR, Text: "no Create FAR"}
 	}
 	if err := withoutSRRs(m.CreateSRR); err != nil {
+		return err
+	}
+	var err *pfcp.Error
+	if r.network, err = pfcp.ParseNetwork(m.APNDNN, m.SNSSAI); err != nil {
 		return err
 	}
 	return r.create(m.CreatePDR, m.CreateFAR, m.CreateQER, m.CreateURR, m.CreateMAR, atMostOne(m.CreateBAR), m.CreateTrafficEndpoint)
