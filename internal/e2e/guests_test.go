@@ -2,7 +2,6 @@ package e2e
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -40,7 +39,7 @@ func guestsLab(t *testing.T) *lab.Lab {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if err := l.Down(); err != nil && !errors.Is(err, lab.ErrNotUp) {
+		if err := l.Down(); err != nil {
 			t.Error(err)
 		}
 	})
@@ -84,7 +83,7 @@ func TestGuests(t *testing.T) {
 }
 
 // paired begins a test with the UE's two sessions.
-func paired(t *testing.T, l *lab.Lab, dnn string, sameWorker bool) (*fixture, *plainSMF, [steer.NumAccesses]uint64) {
+func paired(t *testing.T, l *lab.Lab, dnn string, sameWorker bool) *fixture {
 	f := beginIn(t, l, true, nil)
 	s := f.plainSMF()
 	seids := s.pair(dnn, sameWorker)
@@ -106,13 +105,13 @@ func paired(t *testing.T, l *lab.Lab, dnn string, sameWorker bool) (*fixture, *p
 			s.delete(seid)
 		}
 	})
-	return f, s, seids
+	return f
 }
 
 // guestsBalance: of several connections some use the one session and some the other, both
 // ways, and each has one connection at nginx.
 func guestsBalance(t *testing.T, l *lab.Lab, sameWorker bool) {
-	f, _, _ := paired(t, l, "balance", sameWorker)
+	f := paired(t, l, "balance", sameWorker)
 	g := f.file(4_000_000)
 	for _, d := range directions {
 		before := f.carried(d.way)
@@ -139,7 +138,7 @@ func guestsBalance(t *testing.T, l *lab.Lab, sameWorker bool) {
 // guestsStandby: the session of the active access goes silent under a transfer, and comes
 // back. No rule of the SMF's changes.
 func guestsStandby(t *testing.T, l *lab.Lab, sameWorker bool, d direction) {
-	f, _, _ := paired(t, l, "standby", sameWorker)
+	f := paired(t, l, "standby", sameWorker)
 	normal := f.slowLinks()
 	g := f.file(slowFile)
 	tr := d.start(f, g)

@@ -21,9 +21,12 @@ type plainSMF struct {
 	*fixture
 	conn    *net.UDPConn
 	answers chan message.Message
-	seq     uint32
 	made    int // sessions, ever
 }
+
+// lastSN is the sequence number of the last request of any plainSMF: the UPF would take one
+// used again for a retransmission.
+var lastSN uint32
 
 // plainSMF associates with the lab's UPF; the end of the test ends it.
 func (f *fixture) plainSMF() *plainSMF {
@@ -87,20 +90,21 @@ func accepted(cause *ie.IE) bool {
 // ask sends a request and gives its answer.
 func (s *plainSMF) ask(m message.Message) message.Message {
 	s.Helper()
-	s.seq++
+	lastSN++
+	sn := lastSN
 	b := make([]byte, m.MarshalLen())
 	s.check(m.MarshalTo(b))
 	at := 4 // of the sequence number: behind the SEID if there is one
 	if b[0]&1 != 0 {
 		at = 12
 	}
-	b[at], b[at+1], b[at+2] = byte(s.seq>>16), byte(s.seq>>8), byte(s.seq)
+	b[at], b[at+1], b[at+2] = byte(sn>>16), byte(sn>>8), byte(sn)
 	_, err := s.conn.WriteToUDPAddrPort(b, netip.AddrPortFrom(lab.UPFN4Addr, pfcp.Port))
 	s.check(err)
 	select {
 	case answer := <-s.answers:
-		if answer.Sequence() != s.seq {
-			s.Fatalf("N4: answer %d to request %d", answer.Sequence(), s.seq)
+		if answer.Sequence() != sn {
+			s.Fatalf("N4: answer %d to request %d", answer.Sequence(), sn)
 		}
 		return answer
 	case <-time.After(eventTime):
