@@ -45,12 +45,13 @@ type ruleSet struct {
 	bars      byID[uint8, *pfcp.BAR]
 	endpoints byID[uint8, *pfcp.TrafficEndpoint]
 	urrs      byID[uint32, *pfcp.URR]
+	network   pfcp.Network
 }
 
 func (r ruleSet) clone() ruleSet {
 	return ruleSet{
 		pdrs: r.pdrs.clone(), fars: r.fars.clone(), qers: r.qers.clone(), mars: r.mars.clone(),
-		bars: r.bars.clone(), endpoints: r.endpoints.clone(), urrs: r.urrs.clone(),
+		bars: r.bars.clone(), endpoints: r.endpoints.clone(), urrs: r.urrs.clone(), network: r.network,
 	}
 }
 
@@ -89,6 +90,10 @@ func (r *ruleSet) establish(m *message.SessionEstablishmentRequest) *pfcp.Error 
 		return err
 	}
 	if err := carriesIP(m.PDNType); err != nil {
+		return err
+	}
+	var err *pfcp.Error
+	if r.network, err = pfcp.ParseNetwork(m.APNDNN, m.SNSSAI); err != nil {
 		return err
 	}
 	return r.create(m.CreatePDR, m.CreateFAR, m.CreateQER, m.CreateURR, m.CreateMAR, atMostOne(m.CreateBAR), m.CreateTrafficEndpoint)
