@@ -10,6 +10,5 @@
 //
 // IE types above 271 are unknown to go-pfcp; those that we use are here.
 //
-// Left out: PFD management, traffic endpoints, Ethernet and MBS sessions, redundant
-// transmission, usage reports.
+// Left out: Ethernet and MBS sessions, redundant transmission, session reporting rules.
 package pfcp

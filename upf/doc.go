@@ -6,10 +6,10 @@
 // refused as a whole with the Cause, the Offending IE and the Failed Rule ID that
 // the standard names; a modification that fails leaves the old rules in force.
 //
-// Left out, and refused where a rule asks for it: N9 (GTP-U towards other UPFs),
-// UE addresses chosen here, traffic endpoints, predefined rules, application
-// detection, Ethernet sessions, redirection. Accepted without effect: usage
-// reporting rules, bit rates, buffering (packets are dropped), rules to and from
-// the CP function, thresholds and steering mode indicator of a MAR, ATSSS control
-// information.
+// docs/PFCP.md has every IE of the session messages and what becomes of it. Left
+// out, and refused where a rule asks for it: predefined rules, Ethernet and MBS
+// sessions, redirection, header enrichment, redundant transmission, session
+// reporting rules. Accepted without effect: thresholds and steering mode indicator of
+// a MAR, ATSSS control information, and of a QER its marking, its averaging window and
+// what is for paging.
 package upf
