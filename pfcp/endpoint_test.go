@@ -320,7 +320,8 @@ func TestDeepGroupsAreCheap(t *testing.T) {
 		binary.BigEndian.PutUint16(b[off+2:], uint16(len(b)-off-4))
 	}
 	start := time.Now()
-	if err := checkIEs(b, 0, maxDepth); err == nil {
+	left := len(b)
+	if err := checkIEs(b, 0, maxDepth, &left); err == nil {
 		t.Error("taken")
 	}
 	if d := time.Since(start); d > 100*time.Millisecond {
@@ -418,5 +419,42 @@ func TestFloodedAnswers(t *testing.T) {
 	}
 	if in.answers.count != len(in.answers.answers) {
 		t.Errorf("%d answers, counted %d", len(in.answers.answers), in.answers.count)
+	}
+}
+
+// TestMaxIEs: the IEs of a message are counted wherever they stand.
+func TestMaxIEs(t *testing.T) {
+	message := func(outer, inner int) []byte {
+		group := binary.BigEndian.AppendUint16([]byte{0, byte(ie.CreatePDR)}, uint16(4*inner))
+		group = append(group, bytes.Repeat([]byte{3, 0, 0, 0}, inner)...)
+		b := append([]byte{0x20, 1, 0, 0, 0, 0, 1, 0}, group...)
+		b = append(b, bytes.Repeat([]byte{3, 0, 0, 0}, outer-1)...)
+		binary.BigEndian.PutUint16(b[2:], uint16(len(b)-4))
+		return b
+	}
+	for _, tc := range []struct {
+		outer, inner int
+		taken        bool
+	}{{maxIEs, 0, true}, {maxIEs + 1, 0, false}, {1, maxIEs - 1, true}, {1, maxIEs, false}} {
+		b := message(tc.outer, tc.inner)
+		h, err := parseHeader(b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = parseMessage(b, h)
+		var why *Error
+		if (err == nil) != tc.taken || err != nil && (!errors.As(err, &why) || why.Cause != ie.CauseNoResourcesAvailable) {
+			t.Errorf("%d IEs and %d inside: %v", tc.outer, tc.inner, err)
+		}
+	}
+}
+
+// TestManyMessages: a datagram's messages are bounded.
+func TestManyMessages(t *testing.T) {
+	in := NewInbox(Config{}, heartbeats)
+	m := encode(t, heartbeat())
+	m[0] |= 4
+	if got := in.Receive(loopback(), bytes.Repeat(m, maxMessages+5), time.Unix(0, 0)); len(got) != maxMessages {
+		t.Errorf("%d answers, want %d", len(got), maxMessages)
 	}
 }

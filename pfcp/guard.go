@@ -17,6 +17,11 @@ const MaxDatagram = 32 << 10
 // descendant of a group once per level, so that the depth bounds its cost.
 const maxDepth = 8
 
+// maxIEs is how many IEs a message may hold, those inside groups included. Real ones
+// take eight octets and more each, so that the longest messages of real SMFs stay
+// below half of this.
+const maxIEs = 2048
+
 // grouped are the IE types that are groups. go-pfcp's own table is a map behind a
 // lock, which takes a quarter of the time that a request needs; it is asked once.
 var grouped = func() (g [1 << 9]bool) {
@@ -70,11 +75,15 @@ func parseHeader(b []byte) (header, error) {
 }
 
 // checkIEs walks the IEs of b, the part of a message that starts at offset base,
-// and returns an error if one of them does not fit its surroundings exactly or
-// if groups nest deeper than depth.
-func checkIEs(b []byte, base, depth int) *Error {
+// and returns an error if one of them does not fit its surroundings exactly, if
+// groups nest deeper than depth, or if there are more than left; it takes their
+// number off that.
+func checkIEs(b []byte, base, depth int, left *int) *Error {
 	for off := 0; off < len(b); {
 		rest := b[off:]
+		if *left--; *left < 0 {
+			return &Error{Cause: ie.CauseNoResourcesAvailable, Text: fmt.Sprintf("offset %d: too many IEs", base+off)}
+		}
 		if len(rest) < 4 {
 			return &Error{Cause: ie.CauseInvalidLength, Text: fmt.Sprintf("offset %d: %d octets are too short for an IE", base+off, len(rest))}
 		}
@@ -94,7 +103,7 @@ func checkIEs(b []byte, base, depth int) *Error {
 			if depth == 0 {
 				return &Error{Cause: ie.CauseMandatoryIEIncorrect, Offending: typ, Text: fmt.Sprintf("offset %d: groups nest deeper than %d", base+off, maxDepth)}
 			}
-			if err := checkIEs(body, base+off+4, depth-1); err != nil {
+			if err := checkIEs(body, base+off+4, depth-1, left); err != nil {
 				return err
 			}
 		}
@@ -106,7 +115,8 @@ func checkIEs(b []byte, base, depth int) *Error {
 // parseMessage parses one whole message: b holds exactly that message, h is its
 // header. The message keeps b.
 func parseMessage(b []byte, h header) (message.Message, error) {
-	if err := checkIEs(b[h.ies:], h.ies, maxDepth); err != nil {
+	left := maxIEs
+	if err := checkIEs(b[h.ies:], h.ies, maxDepth, &left); err != nil {
 		return nil, err
 	}
 	m, err := message.Parse(b)
@@ -137,9 +147,10 @@ func isResponse(typ uint8) bool {
 }
 
 // ParseIEs parses IEs that stand one behind the other, in a message or outside of
-// one, as carefully as a message's. They keep b.
+// one, as carefully as a message's, however many they are. They keep b.
 func ParseIEs(b []byte) ([]*ie.IE, *Error) {
-	if err := checkIEs(b, 0, maxDepth); err != nil {
+	left := len(b)
+	if err := checkIEs(b, 0, maxDepth, &left); err != nil {
 		return nil, err
 	}
 	ies, err := ie.ParseMultiIEs(b)

@@ -13,6 +13,10 @@ import (
 	"github.com/wmnsk/go-pfcp/message"
 )
 
+// maxMessages is how many messages of one datagram are taken. We do not tell that we
+// take more than one (BUNDL), so that none has to come.
+const maxMessages = 32
+
 // Inbox is the half of an [Endpoint] that takes datagrams, without a socket and
 // without a clock: it guards, parses, hands requests to the handler, and gives the
 // stored answer to a retransmitted request. It is for one goroutine.
@@ -49,7 +53,12 @@ func (in *Inbox) Receive(peer netip.AddrPort, datagram []byte, now time.Time) (a
 		return nil
 	}
 	in.answers.forget(now)
+	messages := 0
 	for rest := datagram; len(rest) > 0; {
+		if messages++; messages > maxMessages {
+			in.log.Warn("too many messages in one datagram", "peer", peer, "limit", maxMessages)
+			return answers
+		}
 		h, err := parseHeader(rest)
 		if err != nil {
 			in.log.Warn("malformed datagram", "peer", peer, "err", err)

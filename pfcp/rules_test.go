@@ -19,7 +19,7 @@ func FuzzRules(f *testing.F) {
 		f.Add(i.Type, i.Payload)
 	}
 	f.Fuzz(func(t *testing.T, typ uint16, b []byte) {
-		if len(b) > 0xffff || checkIEs(b, 0, maxDepth) != nil {
+		if left := maxIEs; len(b) > 0xffff || checkIEs(b, 0, maxDepth, &left) != nil {
 			return
 		}
 		switch typ {
@@ -125,7 +125,8 @@ func usageSeed() *UsageReport {
 // TestRuleSeeds: the rules with all members survive the way to the wire and back.
 func TestRuleSeeds(t *testing.T) {
 	for _, i := range ruleSeeds() {
-		if err := checkIEs(i.Payload, 0, maxDepth); err != nil {
+		left := maxIEs
+		if err := checkIEs(i.Payload, 0, maxDepth, &left); err != nil {
 			t.Fatalf("IE %d: %v", i.Type, err)
 		}
 		var err *Error

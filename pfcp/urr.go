@@ -89,7 +89,7 @@ const (
 )
 
 // maxLinked bounds the Linked URR IDs that a URR may have; more are refused.
-const maxLinked = 64
+const maxLinked = 16
 
 // ParseURR reads a Create URR or an Update URR.
 func ParseURR(i *ie.IE) (*URR, *Error) {
@@ -202,8 +202,10 @@ func (u *URR) Apply(up *URR) {
 	override(&u.Triggers, up.Triggers)
 	override(&u.Information, up.Information)
 	for _, p := range [][2]*uint32{
-		{&u.Period, &up.Period}, {&u.QuotaHolding, &up.QuotaHolding},
-		{&u.QuotaValidity, &up.QuotaValidity}, {&u.Inactivity, &up.Inactivity},
+		{&u.Period, &up.Period},
+		{&u.QuotaHolding, &up.QuotaHolding},
+		{&u.QuotaValidity, &up.QuotaValidity},
+		{&u.Inactivity, &up.Inactivity},
 	} {
 		if *p[1] != 0 {
 			*p[0] = *p[1]

@@ -20,11 +20,13 @@ func TestUsageReportOctets(t *testing.T) {
 	}{
 		{"least", UsageReport{URR: 1, Trigger: ReportPERIO}, "00510004000000010068000400000000003f0003010000"},
 		{
-			"final volume", UsageReport{URR: 2, Sequence: 3, Trigger: ReportTERMR | ReportQUVTI, Volume: &VolumeMeasurement{Uplink: 1, Downlink: 2}},
+			"final volume",
+			UsageReport{URR: 2, Sequence: 3, Trigger: ReportTERMR | ReportQUVTI, Volume: &VolumeMeasurement{Uplink: 1, Downlink: 2}},
 			"005100040000000200680004000000030" + "03f0003000808" + "00420019" + "07000000000000000300000000000000010000000000000002",
 		},
 		{
-			"time", UsageReport{URR: 1, Trigger: ReportTIMTH, Start: time.Unix(0, 0), Duration: ptr(1500 * time.Millisecond)},
+			"time",
+			UsageReport{URR: 1, Trigger: ReportTIMTH, Start: time.Unix(0, 0), Duration: ptr(1500 * time.Millisecond)},
 			"00510004000000010068000400000000003f0003040000" + "004b000483aa7e80" + "0043000400000001",
 		},
 	}

@@ -39,9 +39,12 @@ type compiler struct {
 	urrs     map[uint32]*dataplane.URR
 }
 
-// compile compiles set for the session seid; before holds what was chosen for it
-// already.
+// compile compiles set for the session seid, unless it is too large; before holds what
+// was chosen for it already.
 func (s *Server) compile(seid uint64, set ruleSet, before *chosen) (*compiled, *pfcp.Error) {
+	if err := set.bounded(s.applications); err != nil {
+		return nil, err
+	}
 	c := &compiler{
 		registry: s.registry, cfg: s.cfg, apps: &s.applications,
 		compiled: compiled{

@@ -2,7 +2,6 @@ package upf
 
 import (
 	"sync"
-	"time"
 
 	"github.com/braid-upf/braid/dataplane"
 	"github.com/braid-upf/braid/pfcp"
@@ -54,7 +53,7 @@ func (s *Server) event(e *dataplane.Event) {
 	case dataplane.ErrorIndicationReceived:
 		s.errorIndication(e)
 	case dataplane.EchoAnswered:
-		s.echoAnswered(e.From.Addr().Unmap(), time.Now())
+		s.echoAnswered(e.From.Addr().Unmap(), s.rep.now)
 	}
 }
 
@@ -172,5 +171,5 @@ func (s *Server) errorIndication(e *dataplane.Event) {
 	su := s.usageOf(sess)
 	su.out.next.addError(f)
 	s.enqueue(su)
-	s.log.Info("error indication", "seid", seidText(sess.seid), "peer", peer, "teid", seidText(uint64(e.TEID)), "after", time.Duration(s.rep.tick))
+	s.log.Info("error indication", "seid", seidText(sess.seid), "peer", peer, "teid", seidText(uint64(e.TEID)))
 }

@@ -145,7 +145,6 @@ type reportBench struct {
 	s     *Server
 	plane *fakePlane
 	now   time.Time
-	seq   uint32
 	sent  []*sentReport
 	cause uint8 // that every report is answered with at once, unless it is 0
 }

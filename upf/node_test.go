@@ -12,9 +12,12 @@ import (
 )
 
 // testCfg is the tests' config, changed by f.
-func testCfg(t testing.TB, f func(*Config)) *Config {
+func testCfg(t testing.TB, f func(*Config)) *Config { return cfgOf(t, testConfig, f) }
+
+// cfgOf is the config of that text, changed by f.
+func cfgOf(t testing.TB, text string, f func(*Config)) *Config {
 	t.Helper()
-	cfg, err := ParseConfig("test.yaml", []byte(testConfig))
+	cfg, err := ParseConfig("test.yaml", []byte(text))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -12,7 +12,7 @@ import (
 
 // maxAppFlows is how many flow descriptions one application may have: each stands in
 // the filters of every session that names it.
-const maxAppFlows = 1 << 10
+const maxAppFlows = 256
 
 // maxApps is how many applications there can be.
 const maxApps = 1 << 14

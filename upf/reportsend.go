@@ -2,6 +2,7 @@ package upf
 
 import (
 	"errors"
+	"net"
 	"net/netip"
 	"time"
 
@@ -114,6 +115,7 @@ func (s *Server) sendReport(su *sessionUsage, a netip.Addr) bool {
 	}
 	flight, ies := su.pack(maxMessage - sessionHeader)
 	su.out.flight, su.out.retry = flight, 0
+	s.rep.counts.sent++
 	m := message.NewSessionReportRequest(0, 0, su.sess.cp.SEID, 0, 0, ies...)
 	err := s.rep.send(netip.AddrPortFrom(a, s.peerPort), m, func(resp message.Message, err error) {
 		s.mu.Lock()
@@ -163,7 +165,7 @@ func (s *Server) unanswered(su *sessionUsage, err error) {
 	s.rep.counts.unanswered++
 	if n := s.nodes[su.sess.node]; errors.Is(err, pfcp.ErrTimeout) && n != nil {
 		s.silent(n, err)
-	} else {
+	} else if !errors.Is(err, net.ErrClosed) {
 		s.log.Warn("report", "seid", seidText(su.sess.seid), "node", su.sess.node, "err", err)
 	}
 	flight := su.out.flight

@@ -93,8 +93,10 @@ func (t *tally) add(o *tally) {
 func (t *tally) cut(o *tally) *tally {
 	c := *o
 	for _, p := range [][2]*uint64{
-		{&t.Uplink.Packets, &c.Uplink.Packets}, {&t.Uplink.Octets, &c.Uplink.Octets},
-		{&t.Downlink.Packets, &c.Downlink.Packets}, {&t.Downlink.Octets, &c.Downlink.Octets},
+		{&t.Uplink.Packets, &c.Uplink.Packets},
+		{&t.Uplink.Octets, &c.Uplink.Octets},
+		{&t.Downlink.Packets, &c.Downlink.Packets},
+		{&t.Downlink.Octets, &c.Downlink.Octets},
 	} {
 		*p[1] = min(*p[0], *p[1])
 		*p[0] -= *p[1]
@@ -151,18 +153,21 @@ func (s *Server) usageInstalled(sess *session) {
 	}
 	su := s.usageOf(sess)
 	su.meters = slices.DeleteFunc(su.meters, func(m meter) bool { return su.rule(&m) == nil })
+	var made []meter
 	for _, u := range sess.rules.urrs {
 		id := u.ID
-		m := su.meter(id)
-		if m == nil {
-			su.meters = append(su.meters, meter{urr: id, start: s.rep.tick, granted: s.rep.tick})
-			slices.SortFunc(su.meters, func(a, b meter) int { return cmp.Compare(a.urr, b.urr) })
-			m = su.meter(id)
+		if su.meter(id) == nil {
+			m := meter{urr: id, start: s.rep.tick, granted: s.rep.tick}
 			if u.Informed(pfcp.InfoISTM) {
 				m.timed = s.rep.tick
 			}
+			made = append(made, m)
 		}
-		s.arm(m, u)
+	}
+	su.meters = append(su.meters, made...)
+	slices.SortFunc(su.meters, func(a, b meter) int { return cmp.Compare(a.urr, b.urr) })
+	for i := range su.meters {
+		s.arm(&su.meters[i], su.rule(&su.meters[i]))
 	}
 	s.schedule(su)
 }

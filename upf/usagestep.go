@@ -34,12 +34,24 @@ type reporter struct {
 	wake  chan struct{} // room for one
 }
 
-// reportCounts counts what is not reported.
+// reportCounts counts reports, and what is not reported.
 type reportCounts struct {
+	sent            uint64 // Session Report Requests, without their retransmissions
+	unanswered      uint64 // of them without an answer
+	rejected        uint64 // and with one that rejects
 	unmatchedErrors uint64 // Error Indications for a tunnel that no session sends to
 	lateUsage       uint64 // readings for a session or URR that was gone when they came
-	unanswered      uint64 // Session Report Requests without an answer
-	rejected        uint64 // and with one that rejects
+}
+
+// ReportCounters are the counters of reports to CP functions, by name.
+func (s *Server) ReportCounters() map[string]uint64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c := &s.rep.counts
+	return map[string]uint64{
+		"reports_sent": c.sent, "reports_unanswered": c.unanswered, "reports_rejected": c.rejected,
+		"error_indications_unmatched": c.unmatchedErrors, "usage_late": c.lateUsage,
+	}
 }
 
 // defaultReportRate is the rate where the config gives none.
@@ -230,106 +242,20 @@ func (s *Server) look(list []reading) {
 	})
 }
 
-// leastWait is the least time until a meter is looked at again: limits of time are
-// whole seconds.
-const leastWait = stamp(200 * time.Millisecond)
-
-// limits holds a reading against the limits of time: it says what has been reached,
-// whether the quota has run out, and sets the meter's next check to the earliest time
-// at which something else can be.
-func (s *Server) limits(m *meter, u *pfcp.URR, usage *dataplane.Usage) (why pfcp.UsageTrigger, spent bool) {
-	now := s.rep.tick
-	m.check = 0
-	wait := func(left stamp) { m.check = sooner(m.check, now+max(left, leastWait)) }
-	used := s.duration(m, u, usage)
-	if m.carry != nil {
-		used += m.carry.duration
+// monitored puts the subsequent limits of URRs in force whose Monitoring Time has come,
+// and divides what their meters count there.
+func (s *Server) monitored(list []reading) {
+	for _, r := range list {
+		m := r.su.meter(r.urr)
+		s.divide(r.su, m, r.su.rule(m))
 	}
-	if limit := seconds(u.Limits.TimeThreshold); limit != 0 && u.Triggered(pfcp.TriggerTIMTH) {
-		left := limit - stamp(used)
-		if left <= 0 {
-			why |= pfcp.ReportTIMTH
-			left = limit
-		}
-		wait(left)
-	}
-	if q := u.Limits.TimeQuota; q != nil && !u.Spent {
-		if left := seconds(*q) - stamp(m.used+s.duration(m, u, usage)); left > 0 {
-			wait(left)
-		} else {
-			why, spent = why|pfcp.ReportTIMQU, true
-		}
-	}
-	last := m.last
-	if !usage.Last.IsZero() {
-		last = max(last, s.rep.stamp(usage.Last))
-	}
-	if u.QuotaHolding != 0 && u.HasQuota() && !u.Spent {
-		if left := max(last, m.granted) + seconds(u.QuotaHolding) - now; left > 0 {
-			wait(left)
-		} else {
-			why, spent = why|pfcp.ReportQUHTI, true
-		}
-	}
-	if m.flowing {
-		if left := last + stamp(quiet(u)) - now; left > 0 {
-			wait(left)
-		} else {
-			m.flowing = false
-			why |= pfcp.ReportSTOPT
-		}
-	}
-	return why & asked(u), spent
+	s.change(list, (*pfcp.URR).Monitored)
 }
 
-// asked are the reports that u's Reporting Triggers ask for, of those that limits
-// gives.
-func asked(u *pfcp.URR) (to pfcp.UsageTrigger) {
-	for _, t := range [...]struct {
-		rule   pfcp.Triggers
-		report pfcp.UsageTrigger
-	}{
-		{pfcp.TriggerVOLTH, pfcp.ReportVOLTH},
-		{pfcp.TriggerVOLQU, pfcp.ReportVOLQU},
-		{pfcp.TriggerTIMTH, pfcp.ReportTIMTH},
-		{pfcp.TriggerTIMQU, pfcp.ReportTIMQU},
-		{pfcp.TriggerQUHTI, pfcp.ReportQUHTI},
-		{pfcp.TriggerSTART, pfcp.ReportSTART},
-		{pfcp.TriggerSTOPT, pfcp.ReportSTOPT},
-		{pfcp.TriggerEVETH, pfcp.ReportEVETH},
-		{pfcp.TriggerEVEQU, pfcp.ReportEVEQU},
-	} {
-		if u.Triggered(t.rule) {
-			to |= t.report
-		}
-	}
-	return to
-}
-
-// lookIdle reports a session that has had no packet for its User Plane Inactivity
-// Timer (TS 29.244 §5.11.3), once for each time that it falls idle.
-func (s *Server) lookIdle(su *sessionUsage, last time.Time) {
-	base := su.idleBase
-	told := int64(1) // no packet at all
-	if !last.IsZero() {
-		base, told = max(base, s.rep.stamp(last)), last.UnixNano()
-	}
-	su.idleCheck = base + stamp(su.idle)
-	if su.idleCheck > s.rep.tick {
-		return
-	}
-	su.idleCheck = s.rep.tick + stamp(su.idle)
-	if su.idleTold != told {
-		su.idleTold = told
-		su.out.next.idle = true
-		s.enqueue(su)
-	}
-}
-
-// monitored divides what m counts at the Monitoring Time (TS 29.244 §5.2.2.2.2). With
+// divide divides what m counts at the Monitoring Time (TS 29.244 §5.2.2.2.2). With
 // subsequent limits the meter starts again under them; without, it goes on, so that
 // the thresholds hold for all of it.
-func (s *Server) monitored(su *sessionUsage, m *meter, u *pfcp.URR) {
+func (s *Server) divide(su *sessionUsage, m *meter, u *pfcp.URR) {
 	m.monitoring = 0
 	reset := u.Subsequent != nil
 	s.read([]reading{{su, m.urr}}, reset, func(_ reading, usage *dataplane.Usage, _ time.Time) {
@@ -343,35 +269,46 @@ func (s *Server) monitored(su *sessionUsage, m *meter, u *pfcp.URR) {
 		}
 		m.before, m.beforeIn, m.beforeAt = t, !reset, s.rep.tick
 	})
-	s.change(su, m.urr, (*pfcp.URR).Monitored)
 }
 
 // spend takes what is left of the quotas that have run out by time or events.
 func (s *Server) spend() {
-	for _, r := range s.rep.spent {
-		s.change(r.su, r.urr, func(u *pfcp.URR) { u.Spent = true })
-	}
+	s.change(s.rep.spent, func(u *pfcp.URR) { u.Spent = true })
 	clear(s.rep.spent)
 	s.rep.spent = s.rep.spent[:0]
 }
 
-// change installs the session's rules with one URR changed.
-func (s *Server) change(su *sessionUsage, urr uint32, f func(*pfcp.URR)) {
+// change installs the sessions' rules with the URRs of list changed. Those of a session
+// stand together in list.
+func (s *Server) change(list []reading, f func(*pfcp.URR)) {
+	for len(list) > 0 {
+		su := list[0].su
+		n := slices.IndexFunc(list, func(r reading) bool { return r.su != su })
+		if n < 0 {
+			n = len(list)
+		}
+		if !su.gone {
+			s.changeSession(su, list[:n], f)
+		}
+		list = list[n:]
+	}
+}
+
+func (s *Server) changeSession(su *sessionUsage, list []reading, f func(*pfcp.URR)) {
 	sess := su.sess
-	old := sess.rules.urrs.get(urr)
-	if old == nil || su.gone {
-		return
-	}
 	set := sess.rules.clone()
-	u := *old
-	f(&u)
-	set.urrs.put(&u)
+	for _, r := range list {
+		if old := set.urrs.get(r.urr); old != nil {
+			u := *old
+			f(&u)
+			set.urrs.put(&u)
+		}
+	}
 	if err := s.reinstall(sess, set); err != nil {
-		s.log.Error("URR not changed", "seid", seidText(sess.seid), "urr", urr, "err", err)
+		s.log.Error("URRs not changed", "seid", seidText(sess.seid), "urrs", len(list), "err", err)
 		return
 	}
-	s.arm(su.meter(urr), &u)
-	s.schedule(su)
+	s.usageInstalled(sess)
 }
 
 // usageIn is the URR's reading in an answer.

@@ -89,7 +89,7 @@ func (s *Server) expire() {
 	if len(due) == 0 {
 		return
 	}
-	var looks []reading
+	var looks, monitored []reading
 	for _, su := range due {
 		if su.out.retry != 0 && su.out.retry <= s.rep.tick {
 			su.out.retry = 0
@@ -100,9 +100,8 @@ func (s *Server) expire() {
 		}
 		for i := range su.meters {
 			m := &su.meters[i]
-			u := su.rule(m)
 			if m.monitoring != 0 && m.monitoring <= s.rep.tick {
-				s.monitored(su, m, u)
+				monitored = append(monitored, reading{su, m.urr})
 			}
 			var why pfcp.UsageTrigger
 			if m.periodic != 0 && m.periodic <= s.rep.tick {
@@ -123,6 +122,7 @@ func (s *Server) expire() {
 			}
 		}
 	}
+	s.monitored(monitored)
 	s.look(looks)
 	s.collect()
 	for i, su := range due {
