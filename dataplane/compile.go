@@ -218,7 +218,8 @@ func (c *compiler) pdr(p *PDR, down bool) pdr {
 func (c *compiler) mar(p *PDR, d *pdr) {
 	m := p.MAR
 	if m.Policy.Functionality == steer.MPTCP {
-		d.rule.Policy = &m.Policy
+		d.rule.Policy, d.rule.Group = &m.Policy, m.Group
+		c.set.group = max(c.set.group, m.Group)
 		c.set.proxied = true
 	}
 	if p.FAR != nil { // a local rule

@@ -40,6 +40,10 @@ const (
 
 	notOwner // packets that came to a worker which does not own them and were handed over
 
+	guestUplink   // packets handed to the worker that has their connection
+	guestDownlink // packets handed to the worker that has their session
+	guestReturned // of guestUplink, given back
+
 	dropMessageType
 	dropUnknownTEID
 	dropUnknownUE
@@ -60,6 +64,8 @@ const (
 	dropTooLong
 	dropHeldFull // the UE is idle and enough of its packets wait
 	dropHeldEnd  // the session ended while they waited
+	dropGuestRing
+	dropGuestFlows
 
 	numCounters
 )
@@ -91,6 +97,9 @@ var counterNames = [numCounters]string{
 	tooBigSent:                     "icmp_too_big_sent",
 	heldPackets:                    "held_packets",
 	notOwner:                       "not_owner",
+	guestUplink:                    "guest_uplink_packets",
+	guestDownlink:                  "guest_downlink_packets",
+	guestReturned:                  "guest_returned_packets",
 	dropMessageType:                "drop_message_type",
 	dropUnknownTEID:                "drop_unknown_teid",
 	dropUnknownUE:                  "drop_unknown_ue",
@@ -111,6 +120,8 @@ var counterNames = [numCounters]string{
 	dropTooLong:                    "drop_too_long",
 	dropHeldFull:                   "drop_held_full",
 	dropHeldEnd:                    "drop_held_end",
+	dropGuestRing:                  "drop_guest_ring_full",
+	dropGuestFlows:                 "drop_guest_flows_full",
 }
 
 // Names of the directions and accesses in counters.

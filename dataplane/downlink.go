@@ -58,6 +58,15 @@ func (w *worker) fragment(s *session, down bool) {
 
 // deliver brings a packet that PDR d detected to the UE.
 func (w *worker) deliver(s *session, d *pdr, b *packet.Buffer) {
+	late := d.lateAdmitted()
+	if late {
+		if w.ip.Proto == packet.ProtoTCP {
+			w.clamp(s, b)
+		}
+		if w.translateDown(s, d, b) {
+			return
+		}
+	}
 	instead, ok := w.admit(s, d, b)
 	switch {
 	case !ok:
@@ -66,11 +75,8 @@ func (w *worker) deliver(s *session, d *pdr, b *packet.Buffer) {
 		w.forward(s, d, instead, d.access, b)
 		return
 	}
-	if s.proxied && w.ip.Proto == packet.ProtoTCP && !w.ip.Fragment {
-		if w.proxy.Downlink(w.now, &s.proxy, d.rule, b, &w.ip, &w.out) == proxy.Taken {
-			w.forwardProxied()
-			return
-		}
+	if !late && w.translateDown(s, d, b) {
+		return
 	}
 	if d.mar == nil {
 		w.forward(s, d, d.far, d.access, b)
@@ -82,6 +88,17 @@ func (w *worker) deliver(s *session, d *pdr, b *packet.Buffer) {
 		return
 	}
 	w.over(s, d, b, a)
+}
+
+// translateDown gives a TCP packet for the UE to the proxy; false if it is not one, or the
+// proxy does not take it.
+func (w *worker) translateDown(s *session, d *pdr, b *packet.Buffer) bool {
+	if !s.proxied || w.ip.Proto != packet.ProtoTCP || w.ip.Fragment ||
+		w.proxy.Downlink(w.now, &s.proxy, d.rule, b, &w.ip, &w.out) != proxy.Taken {
+		return false
+	}
+	w.forwardProxied()
+	return true
 }
 
 // steer chooses the access for a packet of ordinary traffic, by the MAR of d and

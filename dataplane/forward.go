@@ -35,7 +35,7 @@ func (w *worker) admit(s *session, d *pdr, b *packet.Buffer) (instead *far, ok b
 		w.drop(b, dropQuota)
 		return nil, false
 	}
-	if w.ip.Proto == packet.ProtoTCP {
+	if w.ip.Proto == packet.ProtoTCP && !w.translated {
 		w.clamp(s, b)
 	}
 	return instead, true
@@ -166,10 +166,21 @@ func (w *worker) proxiedToUE(o *proxy.ToUE, s *session) {
 		w.drop(o.Buf, dropNoSession)
 		return
 	}
+	if s.guest {
+		w.sendGuest(o, s)
+		return
+	}
 	d := s.rules.downlinkByID(o.PDR)
 	switch {
 	case d == nil:
 		w.drop(o.Buf, dropNoPDRDownlink)
+	case d.lateAdmitted():
+		if instead, ok := w.admit(s, d, o.Buf); ok {
+			if instead == nil {
+				instead = d.far
+			}
+			w.forward(s, d, instead, o.Access, o.Buf)
+		}
 	case d.closed:
 		w.drop(o.Buf, dropGateDownlink)
 	case d.mar == nil:

@@ -340,7 +340,7 @@ func TestLocalAddr(t *testing.T) {
 	r.Uplink[1].LocalAddr = second
 	for i, want := range []netip.Addr{upf4, second} {
 		r.Downlink[0].MAR.Policy.Usable = steer.SetOf(steer.Access(i))
-		f := &fixture{T: t, set: set, plane: plane}
+		f := &fixture{TB: t, set: set, plane: plane}
 		f.install(r)
 		f.n6(udp(server, ue1, 1, 2, 0))
 		if got := f.oneN3(); got.Local != want {

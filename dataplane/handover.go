@@ -7,54 +7,99 @@ import (
 	"github.com/braid-upf/braid/packet"
 )
 
-// handedOver is a packet on its way from the worker that got it to its owner. The
-// bytes are copied: buffers stay with their worker's pool. Steering brings nearly
-// every packet to its owner at once; what comes here was in a queue while the
-// session was installed.
+// handedOver is a packet on its way from one worker to another. A slot of the ring
+// always holds a buffer: the producer puts the packet's into it and takes the one that
+// was there for its pool, the consumer does so the other way round. So no byte is
+// copied, and every pool keeps its number of buffers, once a slot was used.
 type handedOver struct {
-	bytes []byte
-	n6    bool
-	peer  driver.Peer // valid unless n6
+	buf   *packet.Buffer
+	kind  handedKind
 	local uint8
+	peer  driver.Peer // valid with handedN3, as local is
+	lent  lent        // valid with the kinds of guests
 }
 
-// handOverSlots is the length of the ring from one worker to another.
-const handOverSlots = 64
+// handedKind is why a packet is handed over, and what it is.
+type handedKind uint8
+
+const (
+	// A packet that steering brought to the wrong worker: it was in a queue while its
+	// session was installed.
+	handedN3 handedKind = iota // a GTP-U message
+	handedN6                   // an IP packet for a UE
+
+	// A guest's packet, see guests.go.
+	lentUplink   // of the UE, for the worker that has its connection
+	lentReturned // a lentUplink that was not the connection's
+	lentDownlink // for the UE, for the worker that has its session
+)
+
+// handOverSlots is the length of the ring from each of n workers to each other. Guests'
+// packets take it both ways all the time, and a worker that the kernel lets wait for a
+// millisecond is a thousand packets behind. With many workers, and so more rings, each
+// has less to carry.
+func handOverSlots(n int) int {
+	const most, least, all = 1024, 128, 4096
+	return min(most, max(least, all/(1<<bits.Len(uint(n-1)))))
+}
+
+// slot is the next slot on the way to another worker, nil if it is behind. Once all
+// but buf is filled in, give sends it off.
+func (w *worker) slot(to int) *handedOver { return w.plane.handOvers[w.index][to].room() }
+
+// give sends b to another worker in h, its slot.
+func (w *worker) give(to int, h *handedOver, b *packet.Buffer) {
+	b, h.buf = h.buf, b
+	w.plane.handOvers[w.index][to].publish()
+	w.toWake |= 1 << to
+	if b != nil {
+		w.pool.Put(b)
+	}
+}
 
 // handOver gives b to its owner; peer nil = from N6.
 func (w *worker) handOver(owner int, b *packet.Buffer, peer *driver.Peer, local uint8) {
-	r := w.plane.handOvers[w.index][owner]
-	h := r.room()
+	h := w.slot(owner)
 	if h == nil {
 		w.drop(b, dropNotOwner)
 		return
 	}
 	w.count.n[notOwner]++
-	h.bytes = append(h.bytes[:0], b.Bytes()...)
-	h.n6, h.local = peer == nil, local
+	h.kind, h.local = handedN6, local
 	if peer != nil {
-		h.peer = *peer
+		h.kind, h.peer = handedN3, *peer
 	}
-	r.publish()
-	w.toWake |= 1 << owner
-	w.pool.Put(b)
+	w.give(owner, h, b)
 }
 
 // takeHandedOver works on the packets that other workers handed over.
 func (w *worker) takeHandedOver() {
 	for from := range w.plane.handOvers {
-		r := w.plane.handOvers[from][w.index]
-		for h := r.next(); h != nil; h = r.next() {
-			b := w.pool.Get()
-			b.SetLen(copy(b.Room(), h.bytes))
-			if h.n6 {
-				r.release()
-				w.downlink(b, true)
-				continue
-			}
-			peer, local := w.addPeer(h.peer), h.local
-			r.release()
+		w.takeFrom(from)
+	}
+}
+
+// takeFrom works on what one worker has handed over until now: there is a wake-up for
+// what comes later.
+func (w *worker) takeFrom(from int) {
+	r := w.plane.handOvers[from][w.index]
+	for n := r.ready(); n > 0; n-- {
+		h := r.next()
+		b := h.buf
+		h.buf = w.pool.Get()
+		kind, local, l := h.kind, h.local, h.lent
+		var peer *driver.Peer
+		if kind == handedN3 {
+			peer = w.addPeer(h.peer)
+		}
+		r.release()
+		switch kind {
+		case handedN3:
 			w.tunnelled(b, peer, local, true)
+		case handedN6:
+			w.downlink(b, true)
+		default:
+			w.guest(from, kind, &l, b)
 		}
 	}
 }

@@ -81,20 +81,20 @@ func testRules() *Rules {
 // brings a packet and has the worker that gets it work on it, and on what the other
 // workers are handed.
 type fixture struct {
-	*testing.T
+	testing.TB
 	set   *memory.Set
 	plane *Plane
 	seen  map[string]uint64 // counters at the last check
 }
 
-func newFixture(t *testing.T, workers int, rules ...*Rules) *fixture {
+func newFixture(t testing.TB, workers int, rules ...*Rules) *fixture {
 	t.Helper()
 	set := memory.New(workers, upf4, upf6)
 	plane, err := New(Config{Set: set, Buffers: 64, Keys: 4})
 	if err != nil {
 		t.Fatal(err)
 	}
-	f := &fixture{T: t, set: set, plane: plane}
+	f := &fixture{TB: t, set: set, plane: plane}
 	for _, r := range rules {
 		f.install(r)
 	}

@@ -179,7 +179,7 @@ func New(cfg Config) (*Plane, error) {
 		p.workers = append(p.workers, w)
 		rings := make([]*ring[handedOver], n)
 		for j := range rings {
-			rings[j] = newRing[handedOver](handOverSlots)
+			rings[j] = newRing[handedOver](handOverSlots(n))
 		}
 		p.handOvers = append(p.handOvers, rings)
 	}
@@ -212,6 +212,7 @@ func (p *Plane) newWorker(i int, cfg *Config) (*worker, error) {
 			Pool: pool, Rand: random, Keys: mptcp.NewKeyPool(or(cfg.Keys, 1024), random, owns),
 		}),
 		bySEID:    map[uint64]*session{},
+		guests:    map[uint64]*session{},
 		limit:     limiter{tokens: notifyBurst},
 		icmp:      limiter{tokens: notifyBurst},
 		fragments: newFragmentTable(),
@@ -282,6 +283,7 @@ func (p *Plane) do(i int, f func(*worker)) error {
 		f(w)
 		w.forwardProxied()
 		w.send()
+		w.wakeOthers()
 		return nil
 	case stopped:
 		return ErrStopped
@@ -341,11 +343,15 @@ func (p *Plane) Install(r *Rules) ([]Usage, error) {
 		return nil, fmt.Errorf("session %#x: %w", r.SEID, err)
 	}
 	var gone []Usage
-	if err := p.do(next.worker, func(w *worker) { gone = w.install(r.SEID, rs) }); err != nil {
+	var lentTo uint64
+	if err := p.do(next.worker, func(w *worker) {
+		lentTo = w.recall(r.SEID, rs)
+		gone = w.install(r.SEID, rs)
+	}); err != nil {
 		return nil, errors.Join(fmt.Errorf("session %#x: %w", r.SEID, err), p.disclaim(next, old))
 	}
 	p.sessions[r.SEID] = next
-	return gone, p.disclaim(old, next)
+	return gone, errors.Join(p.endGuests(r.SEID, next.worker, lentTo), p.disclaim(old, next))
 }
 
 // Remove takes the session out; its connections are forgotten. It returns the last
@@ -358,11 +364,15 @@ func (p *Plane) Remove(seid uint64) ([]Usage, error) {
 		return nil, nil
 	}
 	var last []Usage
-	if err := p.do(old.worker, func(w *worker) { last = w.remove(seid) }); err != nil {
+	var lentTo uint64
+	if err := p.do(old.worker, func(w *worker) {
+		lentTo = w.recall(seid, nil)
+		last = w.remove(seid)
+	}); err != nil {
 		return nil, fmt.Errorf("session %#x: %w", seid, err)
 	}
 	delete(p.sessions, seid)
-	return last, p.disclaim(old, &record{})
+	return last, errors.Join(p.endGuests(seid, old.worker, lentTo), p.disclaim(old, &record{}))
 }
 
 // checkFree says whether no other session than seid has next's identifiers.

@@ -240,7 +240,7 @@ func TestSteeringFull(t *testing.T) {
 	if _, err := plane.Install(larger); !errors.Is(err, errFull) {
 		t.Fatalf("error %v, want %v", err, errFull)
 	}
-	f := &fixture{T: t, set: set.Set, plane: plane, seen: plane.Counters()}
+	f := &fixture{TB: t, set: set.Set, plane: plane, seen: plane.Counters()}
 	f.n3(gnb, gpdu(teid3GPP, 9, udp(ue1, server, 1, 2, 0)))
 	f.oneN6()
 	f.n6(udp(server, ue2, 1, 2, 0))
@@ -277,18 +277,19 @@ func TestHandOver(t *testing.T) {
 
 	// The owner is busy: what does not fit the ring is dropped.
 	w := f.plane.workers[1-home]
-	for range 2 {
-		for range handOverSlots/2 + 2 {
-			wrong.PutN6(udp(server, ue1, 1, 2, 0))
-		}
+	slots := handOverSlots(2)
+	for range slots + 4 {
+		wrong.PutN6(udp(server, ue1, 1, 2, 0))
+	}
+	for range slots/driver.MaxBurst + 1 {
 		if err := w.drv.Receive(&w.rx, w.pool, 0); err != nil {
 			t.Fatal(err)
 		}
 		w.burst()
 	}
 	f.work()
-	if n3, _ := f.sent(); len(n3) != handOverSlots {
-		t.Errorf("%d packets came through, want %d", len(n3), handOverSlots)
+	if n3, _ := f.sent(); len(n3) != slots {
+		t.Errorf("%d packets came through, want %d", len(n3), slots)
 	}
 	if got := f.plane.Counters()["drop_not_owner"]; got != 4 {
 		t.Errorf("drop_not_owner = %d, want 4", got)

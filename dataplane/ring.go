@@ -45,5 +45,9 @@ func (r *ring[T]) next() *T {
 	return &r.slots[tail&uint64(len(r.slots)-1)]
 }
 
+// ready is how many slots are filled, for the consumer; there may be more by the time that
+// it has taken them.
+func (r *ring[T]) ready() int { return int(r.head.Load() - r.tail.Load()) }
+
 // release gives the slot that next gave back to the producer.
 func (r *ring[T]) release() { r.tail.Add(1) }

@@ -133,8 +133,13 @@ type BAR struct {
 type MAR struct {
 	ID     uint16
 	Policy steer.Policy
-	FAR    [steer.NumAccesses]*FAR
-	URRs   [steer.NumAccesses][]*URR
+
+	// Group is that of a local rule: an MPTCP connection of one session may be joined
+	// from another whose rule is of the same group. 0 = from its own session alone.
+	Group uint16
+
+	FAR  [steer.NumAccesses]*FAR
+	URRs [steer.NumAccesses][]*URR
 }
 
 // QER is a QoS enforcement rule (TS 29.244 §5.2.4). One that several PDRs of the

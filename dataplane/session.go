@@ -22,6 +22,14 @@ type session struct {
 	// proxied: a rule of the session has, or had, a MAR with functionality
 	// MPTCP. TCP packets of other sessions do not bother the proxy.
 	proxied bool
+
+	// Of a session that joins connections of other workers, see guests.go.
+	away   map[flowName]*awayFlow // nil = none
+	lentTo uint64                 // workers, by bit, that may have a guest session of it
+
+	// guest: another worker's session, as the proxy here knows it. It has no rules.
+	guest bool
+	home  uint8 // the worker that has the session; valid with guest
 }
 
 // ruleSet is Rules compiled for the packet path. It is immutable but for what its
@@ -40,6 +48,7 @@ type ruleSet struct {
 	has6       bool
 	advertise  bool   // Router Solicitations are answered here
 	proxied    bool   // there is a MAR with functionality MPTCP
+	group      uint16 // of its MAR; 0 = none
 	mtu        uint16 // longest IP packet for the UE that fits N3 with its GTP-U headers
 }
 
@@ -78,6 +87,11 @@ type mar struct {
 	fars   [steer.NumAccesses]*far     // nil where the access has none
 	meters [steer.NumAccesses][]*meter // of what the access carries
 }
+
+// lateAdmitted says whether what the proxy makes of packets that d detected passes gates,
+// rates and meters where it leaves, and not they where they came: those of a local rule,
+// which leave by one of several sessions, each with QERs and URRs of its own.
+func (d *pdr) lateAdmitted() bool { return d.rule.Policy != nil && d.mar == nil }
 
 // action is what a FAR does.
 type action uint8
@@ -149,6 +163,15 @@ func (r *ruleSet) downlinkByID(id uint16) *pdr {
 // ruleOf is what the proxy is told of a downlink PDR; the zero value if it is gone.
 func (r *ruleSet) ruleOf(id uint16) proxy.Rule {
 	if d := r.downlinkByID(id); d != nil {
+		return d.rule
+	}
+	return proxy.Rule{}
+}
+
+// ruleFor is what the proxy is told of the PDR that the server's packets of a flow match;
+// the zero value if none does.
+func (r *ruleSet) ruleFor(t *tuple) proxy.Rule {
+	if d := r.matchDownlink(t); d != nil {
 		return d.rule
 	}
 	return proxy.Rule{}

@@ -2,6 +2,7 @@ package dataplane
 
 import (
 	"github.com/braid-upf/braid/atsss/proxy"
+	"github.com/braid-upf/braid/atsss/steer"
 	"github.com/braid-upf/braid/dataplane/driver"
 	"github.com/braid-upf/braid/gtpu"
 	"github.com/braid-upf/braid/packet"
@@ -118,11 +119,17 @@ func (w *worker) proxyUplink(b *packet.Buffer, s *session, d *pdr) {
 		return
 	}
 	// The connection's rules are those of the server's packets.
-	var rule proxy.Rule
-	if down := s.rules.matchDownlink(&w.flow); down != nil {
-		rule = down.rule
+	rule := s.rules.ruleFor(&w.flow)
+	if rule.Group != 0 && w.lend(s, d, &rule, b) {
+		return
 	}
-	if w.proxy.Uplink(w.now, &s.proxy, d.access, rule, b, &w.ip, &w.out) == proxy.Taken {
+	w.translateUp(s, d.access, rule, b)
+}
+
+// translateUp gives a TCP packet of the UE to the proxy, or, if that does not take it, to
+// N6.
+func (w *worker) translateUp(s *session, a steer.Access, rule proxy.Rule, b *packet.Buffer) {
+	if w.proxy.Uplink(w.now, &s.proxy, a, rule, b, &w.ip, &w.out) == proxy.Taken {
 		w.forwardProxied()
 		return
 	}

@@ -25,6 +25,9 @@ type worker struct {
 	sessions []*session // by proxy.Session.ID; nil = free
 	freeIDs  []uint32   // the free ones
 	bySEID   map[uint64]*session
+	guests   map[uint64]*session // other workers' sessions, by SEID
+	roaming  []*session          // that have flows away
+	swept    proxy.Time          // when sweep was last called, or roaming filled
 
 	rx, tx driver.Burst
 	out    proxy.Out
@@ -76,6 +79,9 @@ func (w *worker) run() error {
 // patience is how long the driver may wait for packets.
 func (w *worker) patience() time.Duration {
 	if w.proxy.Idle() {
+		if len(w.roaming) > 0 {
+			return max(0, time.Duration(sweepInterval-(w.plane.clock()-w.swept)))
+		}
 		return -1
 	}
 	return max(0, proxy.TickInterval-time.Duration(w.plane.clock()-w.ticked))
@@ -100,6 +106,9 @@ func (w *worker) burst() {
 	if w.now-w.ticked >= proxy.Time(proxy.TickInterval) && !w.proxy.Idle() {
 		w.ticked = w.now
 		w.proxy.Tick(w.now, &w.out)
+	}
+	if len(w.roaming) > 0 && w.now-w.swept >= sweepInterval {
+		w.sweep()
 	}
 	w.forwardProxied()
 	w.send()

@@ -29,6 +29,7 @@ type compiler struct {
 	registry *registry
 	cfg      *Config
 	apps     *applications
+	groups   *joinGroups
 	compiled
 	pdis     []*pfcp.PDI // of set.pdrs, in that order, each with its traffic endpoint
 	prefixes map[netip.Prefix]bool
@@ -46,7 +47,7 @@ func (s *Server) compile(seid uint64, set ruleSet, before *chosen) (*compiled, *
 		return nil, err
 	}
 	c := &compiler{
-		registry: s.registry, cfg: s.cfg, apps: &s.applications,
+		registry: s.registry, cfg: s.cfg, apps: &s.applications, groups: &s.joinGroups,
 		compiled: compiled{
 			rules: &dataplane.Rules{SEID: seid, Advertise: s.cfg.Braid.RA}, set: set.clone(), chosen: before.held(s.registry, seid),
 		},
@@ -54,7 +55,7 @@ func (s *Server) compile(seid uint64, set ruleSet, before *chosen) (*compiled, *
 		fars:     map[uint32]*dataplane.FAR{}, qers: map[uint32]*dataplane.QER{}, mars: map[uint16]*dataplane.MAR{}, bars: map[uint8]*dataplane.BAR{},
 	}
 	steps := []func() *pfcp.Error{
-		c.compileBARs, c.compileFARs, c.compileURRs, c.compileMARs, c.compileQERs, c.addresses, c.tunnels, c.claims, c.compilePDRs,
+		c.compileBARs, c.compileFARs, c.compileURRs, c.compileMARs, c.compileQERs, c.addresses, c.tunnels, c.claims, c.compilePDRs, c.localRules,
 	}
 	for _, step := range steps {
 		if err := step(); err != nil {

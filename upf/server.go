@@ -59,6 +59,7 @@ type Server struct {
 	paths    paths
 	rep      *reporter
 	applications
+	joinGroups
 }
 
 // Listen binds N4 and starts to serve it. The rules go to plane; those of the

@@ -69,6 +69,7 @@ func (o *Out) Reset() { o.ToUE, o.ToN6 = o.ToUE[:0], o.ToN6[:0] }
 // Rule is what a packet's PDR means for the proxy.
 type Rule struct {
 	PDR    uint16        // ID of the downlink PDR of the connection
+	Group  uint16        // connections may be joined from sessions with a rule of the same group; 0 = from their own alone
 	Policy *steer.Policy // of its MAR; functionality MPTCP
 }
 

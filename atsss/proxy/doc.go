@@ -42,6 +42,10 @@
 //   - Steering an established connection never ends it: a subflow that is silent
 //     keeps its state and is probed until it answers.
 //
+// Subflows may come over other sessions than the one in which their connection was opened,
+// if the rules of both are of one group ([Rule]): the PDU sessions of a UE under an SMF that
+// knows no MAR are joined so.
+//
 // HARDCASES.md beside this says where each hard case is tested, and what came of the rules
 // that had to be tried.
 //

@@ -29,7 +29,7 @@ const synPatience = 3000 * millisecond
 // uplinkSYN takes a SYN. f is the subflow with its 4-tuple, nil if there is none.
 func (p *Proxy) uplinkSYN(s *Session, a steer.Access, r Rule, f *Subflow, g *segment) Verdict {
 	o := &g.opt.mp
-	join := o.Present&(mptcp.Join|mptcp.Capable) == mptcp.Join && o.JoinLen == 12
+	join := joins(o)
 	if f != nil && !(join && (f.conn.state == stateEstablished || f.conn.state == stateClosed)) {
 		if v, known := p.repeatedSYN(f, g); known {
 			return v

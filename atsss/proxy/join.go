@@ -21,7 +21,7 @@ func (p *Proxy) uplinkJoin(s *Session, a steer.Access, r Rule, f *Subflow, g *se
 		p.discard(g.buf, &p.count.DropSYN)
 		p.challengeUE(f)
 		return
-	case c == nil || c.state != stateEstablished || c.ended():
+	case c == nil || c.state != stateEstablished || c.ended() || !c.admits(s, r):
 		p.refuseJoin(s, a, r, g, mptcp.ReasonMPTCP)
 		return
 	case g.in.Dst != c.srv || g.in.DstPort != c.srvPort:

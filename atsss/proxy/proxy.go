@@ -184,12 +184,7 @@ func (p *Proxy) EndSession(s *Session) {
 	for c := s.conns; c != nil; c = s.conns {
 		p.forget(c)
 	}
-	for _, f := range s.guests {
-		f.state = subflowDead
-		f.conn.refresh()
-		p.flows.remove(f)
-	}
-	s.guests = nil
+	p.EndGuests(s)
 }
 
 // forget removes c and everything that leads to it.
@@ -209,9 +204,7 @@ func (p *Proxy) forget(c *Conn) {
 	}
 	p.timers.remove(c)
 	c.session.unlink(c)
-	if c.session.conns == nil { // nothing is left that would ask silent accesses again
-		c.session.access = [steer.NumAccesses]accessState{}
-	}
+	c.session.forgetSilence()
 }
 
 // close ends c: late packets are answered for a while, then it is forgotten.

@@ -111,7 +111,7 @@ func (p *Proxy) obey(c *Conn, r Rule) {
 			o.follow(o.policy)
 		}
 	}
-	c.rule = Rule{PDR: r.PDR, Policy: &o.policy}
+	c.rule = Rule{PDR: r.PDR, Group: r.Group, Policy: &o.policy}
 }
 
 // consult asks the scheduler of c if there is one and reason to.

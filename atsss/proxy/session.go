@@ -1,5 +1,7 @@
 package proxy
 
+import "github.com/braid-upf/braid/atsss/steer"
+
 func (s *Session) link(c *Conn, p *Proxy) {
 	s.proxy = p
 	s.connections++
@@ -35,7 +37,16 @@ func (s *Session) removeGuest(f *Subflow) {
 	for i, g := range s.guests {
 		if g == f {
 			s.guests = append(s.guests[:i], s.guests[i+1:]...)
-			return
+			break
 		}
+	}
+	s.forgetSilence()
+}
+
+// forgetSilence takes every access of s for one that answers once nothing is left that
+// would ask silent ones again.
+func (s *Session) forgetSilence() {
+	if s.conns == nil && len(s.guests) == 0 {
+		s.access = [steer.NumAccesses]accessState{}
 	}
 }

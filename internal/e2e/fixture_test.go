@@ -47,6 +47,7 @@ type fixture struct {
 	killed  bool       // an access was made a black hole
 	allowDN []string   // counters of the data network that may move, too
 	pmUsed  bool       // the UE's path manager is not in its first state
+	noSMF   bool       // the lab has none
 
 	// At the beginning:
 	ue, dn, upf map[string]uint64 // counters
@@ -62,8 +63,14 @@ func begin(t *testing.T, allow ...string) *fixture {
 	if missing != nil {
 		t.Skip(missing)
 	}
+	return beginIn(t, theLab, false, allow)
+}
+
+// beginIn is begin in a lab, which may have no SMF: then there is no policy to set.
+func beginIn(t *testing.T, l *lab.Lab, noSMF bool, allow []string) *fixture {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), transferTime)
-	f := &fixture{T: t, lab: theLab, ctx: ctx, server: lab.DNAddr, allow: allow}
+	f := &fixture{T: t, lab: l, noSMF: noSMF, ctx: ctx, server: lab.DNAddr, allow: allow}
 	f.client = mptcpclient.Client{In: f.in(lab.UE)}
 	f.capture()
 	f.link(tgpp, lab.Impairment{Rate: 200e6, Delay: 5 * time.Millisecond})
@@ -76,7 +83,9 @@ func begin(t *testing.T, allow ...string) *fixture {
 	}
 	t.Cleanup(func() { // after the connections of the test were closed, by cleanups that ran before
 		cancel()
-		f.settle()
+		if !noSMF { // else the sessions, which the test made, are gone
+			f.settle()
+		}
 		if t.Failed() {
 			f.dump()
 		}
@@ -195,6 +204,9 @@ func (f *fixture) v6() {
 // leaves the default.
 func (f *fixture) setPolicy(edit func(*smf.Session)) {
 	f.Helper()
+	if f.noSMF {
+		return
+	}
 	now, err := f.lab.Policy()
 	f.check(err)
 	p := lab.DefaultPolicy()
@@ -229,7 +241,7 @@ type file struct {
 // file gives a file of random bytes of a size.
 func (f *fixture) file(size int) *file {
 	f.Helper()
-	if got := files[size]; got != nil {
+	if got := files[fileKey{f.lab, size}]; got != nil {
 		return got
 	}
 	name := fmt.Sprintf("%d.bin", size)
@@ -242,7 +254,7 @@ func (f *fixture) file(size int) *file {
 	f.check(err)
 	f.check(out.Close())
 	g.sum = hex.EncodeToString(h.Sum(nil))
-	files[size] = g
+	files[fileKey{f.lab, size}] = g
 	return g
 }
 

@@ -22,8 +22,15 @@ import (
 var (
 	theLab  *lab.Lab
 	missing error
-	files   = map[int]*file{} // by size
+	bin     string // folder with our commands
+	files   = map[fileKey]*file{}
 )
+
+// fileKey names a file: one of its size in its lab.
+type fileKey struct {
+	lab  *lab.Lab
+	size int
+}
 
 func TestMain(m *testing.M) {
 	code, err := setUp(m)
@@ -41,8 +48,7 @@ func setUp(m *testing.M) (code int, err error) {
 		}
 		return m.Run(), nil
 	}
-	bin := os.Getenv("BRAID_BIN")
-	if bin == "" {
+	if bin = os.Getenv("BRAID_BIN"); bin == "" {
 		if bin, err = os.MkdirTemp("", "braid-e2e-"); err != nil {
 			return 1, err
 		}
@@ -88,7 +94,8 @@ func setUp(m *testing.M) (code int, err error) {
 // enough for as many subflows as Linux opens.
 const ueAddresses = 4
 
-// labPrefix and the process ID of the tests are the name of their lab.
+// labPrefix and the process ID of the tests are the name of their lab; what stands behind
+// a dash then tells others from it.
 const labPrefix = "e2e"
 
 // removeOrphans removes the labs of runs that were killed.
@@ -96,6 +103,7 @@ func removeOrphans() error {
 	names, err := lab.Names()
 	for _, name := range names {
 		pid, ours := strings.CutPrefix(name, labPrefix)
+		pid, _, _ = strings.Cut(pid, "-")
 		if _, gone := os.Stat("/proc/" + pid); ours && errors.Is(gone, fs.ErrNotExist) {
 			err = errors.Join(err, lab.Remove(name))
 		}

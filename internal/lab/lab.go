@@ -27,6 +27,9 @@ type Options struct {
 	UPFCommand []string `json:"upfCommand"` // runs in the UPF's place; {config} and {dir} are replaced
 	Workers    int      `json:"workers"`    // of the UPF; 0 = its default
 
+	// UPFConfig are further keys for the section braid of the UPF's configuration.
+	UPFConfig map[string]any `json:"upfConfig,omitempty"`
+
 	NoSession bool   `json:"noSession"` // start no SMF: another one is to install the session
 	Policy    string `json:"policy"`    // policy file of the smf; "" = DefaultPolicy
 

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"net"
 	"net/http"
 	"net/netip"
@@ -180,7 +181,7 @@ type upfConfig struct {
 		Level        string `yaml:"level"`
 		ReportCaller bool   `yaml:"reportCaller"`
 	} `yaml:"logger"`
-	Braid map[string]int `yaml:"braid,omitempty"`
+	Braid map[string]any `yaml:"braid,omitempty"`
 }
 
 type upfConfigN struct {
@@ -205,8 +206,12 @@ func (l *Lab) upfConfig() *upfConfig {
 		c.DNNList = append(c.DNNList, upfConfigDNN{labDNN, UEPool6.String()})
 	}
 	c.Logger.Enable, c.Logger.Level = true, "info"
+	c.Braid = maps.Clone(l.opts.UPFConfig)
 	if l.opts.Workers > 0 {
-		c.Braid = map[string]int{"workers": l.opts.Workers}
+		if c.Braid == nil {
+			c.Braid = map[string]any{}
+		}
+		c.Braid["workers"] = l.opts.Workers
 	}
 	return c
 }
