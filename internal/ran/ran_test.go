@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/hex"
 	"errors"
+	"net/netip"
 	"testing"
 
 	"github.com/wmnsk/go-gtp/gtpv1/message"
@@ -138,4 +139,33 @@ func FuzzParseGTPU(f *testing.F) {
 			t.Fatalf("IP packet of %d bytes in %d", n, m.End-m.At)
 		}
 	})
+}
+
+func TestSignallingAgainstGoGTP(t *testing.T) {
+	echo, err := message.ParseEchoRequest(NewEchoRequest(0x1234))
+	if err != nil || echo.Sequence() != 0x1234 || echo.TEID() != 0 {
+		t.Errorf("Echo Request %+v: %v", echo, err)
+	}
+	peer := netip.MustParseAddr("10.100.1.2")
+	b := NewErrorIndication(0xdeadbeef, peer)
+	e, err := message.ParseErrorIndication(b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	teid, terr := e.TEIDDataI.TEID()
+	addr, aerr := e.GTPUPeerAddress.IPAddress()
+	if terr != nil || aerr != nil || teid != 0xdeadbeef || addr != peer.String() || e.TEID() != 0 {
+		t.Errorf("Error Indication of TEID %#x (%v) at %s (%v)", teid, terr, addr, aerr)
+	}
+	var m Message
+	if err := Parse(b, &m); err != nil {
+		t.Fatal(err)
+	}
+	teid, at, err := ParseErrorIndication(b[m.At:m.End])
+	if err != nil || m.Type != ErrorIndication || teid != 0xdeadbeef || at != peer {
+		t.Errorf("parsed type %d, TEID %#x, peer %v, %v", m.Type, teid, at, err)
+	}
+	if _, _, err := ParseErrorIndication(b[m.At : m.End-1]); err == nil {
+		t.Error("an Error Indication that is cut off is taken")
+	}
 }

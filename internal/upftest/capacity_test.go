@@ -24,7 +24,7 @@ const (
 	leastPerSecond  = 5000    // establishments
 	mostP99         = 10 * time.Millisecond
 	besideSessions  = 16
-	besidePerSecond = 2000 // packets each way, of 500 octets
+	besidePerSecond = 1000 // packets each way, of 500 octets
 )
 
 // One core holds a hundred thousand sessions of free5GC's kind: how fast they come and go,

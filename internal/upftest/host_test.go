@@ -184,21 +184,6 @@ func (h *host) start(log string, argv ...string) *process {
 	return p
 }
 
-// run runs a program to its end and returns what it says.
-func (h *host) run(argv ...string) (string, error) {
-	ctx, cancel := context.WithTimeout(h.t.Context(), 30*time.Second)
-	defer cancel()
-	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: unix.SIGKILL}
-	var b syncBuffer
-	cmd.Stdout, cmd.Stderr = &b, &b
-	if err := h.do(cmd.Start); err != nil {
-		return "", err
-	}
-	err := cmd.Wait()
-	return b.String(), err
-}
-
 // udp opens a UDP socket with a large buffer; port 0 is any.
 func (h *host) udp(local netip.AddrPort) *net.UDPConn {
 	h.t.Helper()

@@ -119,7 +119,7 @@ type loader struct {
 }
 
 // window is how many requests are under way at a time.
-const window = 16
+const window = 8
 
 func newLoader(w *world) *loader {
 	w.Helper()

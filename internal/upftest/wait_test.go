@@ -1,8 +1,6 @@
 package upftest
 
 import (
-	"bytes"
-	"sync"
 	"testing"
 	"time"
 )
@@ -19,21 +17,3 @@ func await(t *testing.T, what string, within time.Duration, cond func() bool) {
 
 // eventTime is how long anything may take that takes milliseconds on an idle machine.
 const eventTime = 10 * time.Second
-
-// syncBuffer takes what a program says on two streams.
-type syncBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (s *syncBuffer) Write(b []byte) (int, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.b.Write(b)
-}
-
-func (s *syncBuffer) String() string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.b.String()
-}

@@ -30,7 +30,7 @@ const module = "github.com/braid-upf/braid"
 // their packages run one after another, and not under the race detector, whose
 // slowness would change what they measure.
 var systemPackages = []string{
-	module + "/internal/lab", module + "/internal/mptcpclient", module + "/internal/demo", module + "/internal/e2e",
+	module + "/internal/lab", module + "/internal/mptcpclient", module + "/internal/demo", module + "/internal/e2e", module + "/internal/upftest",
 }
 
 // oneGoroutine are packages whose goroutines share nothing: the race detector can find
