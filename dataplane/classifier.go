@@ -105,3 +105,13 @@ func (d *pdr) matchesAny(t *tuple, ip []byte) bool {
 	}
 	return false
 }
+
+// byID is the PDR with this ID, nil if there is none.
+func (c *classifier) byID(id uint16) *pdr {
+	for i := range c.pdrs {
+		if c.pdrs[i].id == id {
+			return &c.pdrs[i]
+		}
+	}
+	return nil
+}

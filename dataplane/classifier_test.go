@@ -97,7 +97,7 @@ func matchModel(pdrs []PDR, p *probe) (index int, spoofed bool) {
 func compilePDRs(pdrs []PDR) []pdr {
 	var out []pdr
 	for i := range pdrs {
-		d := pdr{id: pdrs[i].ID, qfis: pdrs[i].QFIs, ues: prefixes(pdrs[i].UEAddrs)}
+		d := pdr{id: pdrs[i].ID, qfis: pdrs[i].QFIs, ues: (&compiler{}).prefixes(pdrs[i].UEAddrs)}
 		for j := range pdrs[i].Filters {
 			d.filters = append(d.filters, makeFilter(&pdrs[i].Filters[j]))
 		}

@@ -1,7 +1,6 @@
 package dataplane
 
 import (
-	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -18,6 +17,46 @@ const (
 	overhead6 = 40 + 8 + gtpu.GPDUContainerLen
 )
 
+// bundle is a rule set and what an ordinary session's consists of, in one piece of memory:
+// with many sessions a packet finds nothing of its session in the caches, and waits once
+// for lines of one page instead of again and again for lines here and there. What does
+// not fit has a place of its own.
+type bundle struct {
+	ruleSet
+	tunnels   [1]tunnel
+	pdrs      [2]pdr
+	prefixes  [2]prefix
+	qerPtrs   [2]*qer
+	meterPtrs [4]*meter
+	fars      [2]far
+	qers      [2]qer
+	meters    [2]meter
+	ues       [1]ueKey
+}
+
+// room is what is free of a bundle.
+type room struct {
+	tunnels   []tunnel
+	pdrs      []pdr
+	prefixes  []prefix
+	qerPtrs   []*qer
+	meterPtrs []*meter
+	fars      []far
+	qers      []qer
+	meters    []meter
+	ues       []ueKey
+}
+
+// cut takes n values from what is free, or from elsewhere if they do not fit.
+func cut[T any](free *[]T, n int) []T {
+	if n > len(*free) {
+		return make([]T, n)
+	}
+	taken := (*free)[:n:n]
+	*free = (*free)[n:]
+	return taken
+}
+
 // compiler compiles the rules of one session.
 type compiler struct {
 	plane  *Plane
@@ -25,16 +64,35 @@ type compiler struct {
 	fars   map[*FAR]*far
 	qers   map[*QER][2]*qer // up, down; nil where it does nothing
 	meters map[*URR]*meter
-	tunnel map[uint32]int // index in set.tunnels
 	set    *ruleSet
+	free   room
 }
 
 // compile makes the ruleSet of r.
 func (p *Plane) compile(r *Rules) (*ruleSet, error) {
-	c := compiler{plane: p, rules: r, fars: map[*FAR]*far{}, qers: map[*QER][2]*qer{}, meters: map[*URR]*meter{}, tunnel: map[uint32]int{}, set: &ruleSet{}}
+	k := &bundle{}
+	c := compiler{
+		plane: p, rules: r, fars: map[*FAR]*far{}, qers: map[*QER][2]*qer{}, meters: map[*URR]*meter{}, set: &k.ruleSet,
+		free: room{
+			k.tunnels[:], k.pdrs[:], k.prefixes[:], k.qerPtrs[:], k.meterPtrs[:], k.fars[:], k.qers[:], k.meters[:], k.ues[:],
+		},
+	}
 	c.set.advertise = r.Advertise
 	c.set.mtu = uint16(p.ueMTU(false))
-	for _, u := range r.UEAddrs {
+	c.addresses()
+	steps := []func() error{c.collect, c.tunnels, c.endMarkers}
+	for _, step := range steps {
+		if err := step(); err != nil {
+			return nil, err
+		}
+	}
+	return c.set, nil
+}
+
+// addresses takes over the session's addresses, each once.
+func (c *compiler) addresses() {
+	c.set.ues = cut(&c.free.ues, len(c.rules.UEAddrs))[:0]
+	for _, u := range c.rules.UEAddrs {
 		k := makeUEKey(u)
 		if !slices.Contains(c.set.ues, k) {
 			c.set.ues = append(c.set.ues, k)
@@ -43,13 +101,6 @@ func (p *Plane) compile(r *Rules) (*ruleSet, error) {
 			c.set.prefix6, c.set.prefixLen, c.set.has6 = k.addr, k.bits, true
 		}
 	}
-	steps := []func() error{c.collect, c.uplink, c.downlink, c.endMarkers}
-	for _, step := range steps {
-		if err := step(); err != nil {
-			return nil, err
-		}
-	}
-	return c.set, nil
 }
 
 // collect makes the parts that PDRs share, in slices that grow no more afterwards:
@@ -80,7 +131,7 @@ func (c *compiler) collect() error {
 	for _, u := range urrs {
 		addFAR(u.Spent)
 	}
-	c.set.fars = make([]far, len(fars))
+	c.set.fars = cut(&c.free.fars, len(fars))
 	for i, f := range fars {
 		c.fars[f] = &c.set.fars[i]
 		if err := c.far(f, &c.set.fars[i]); err != nil {
@@ -88,7 +139,7 @@ func (c *compiler) collect() error {
 		}
 	}
 	c.makeQERs(qers)
-	c.set.meters = make([]meter, len(urrs))
+	c.set.meters = cut(&c.free.meters, len(urrs))
 	for i, u := range urrs {
 		c.set.meters[i] = makeMeter(u)
 		if q := c.set.meters[i].quota; q != nil {
@@ -101,14 +152,16 @@ func (c *compiler) collect() error {
 
 // makeQERs makes the parts of qers that do something.
 func (c *compiler) makeQERs(qers []*QER) {
+	var parts []qer
 	for _, q := range qers {
 		for _, down := range [2]bool{false, true} {
 			if part, ok := makeQER(q, down); ok {
-				c.set.qers = append(c.set.qers, part)
+				parts = append(parts, part)
 			}
 		}
 	}
-	c.set.qers = slices.Clone(c.set.qers)
+	c.set.qers = cut(&c.free.qers, len(parts))
+	copy(c.set.qers, parts)
 	for i := range c.set.qers {
 		part := &c.set.qers[i]
 		q := slices.IndexFunc(qers, func(q *QER) bool { return q.ID == part.id })
@@ -136,71 +189,68 @@ func appendNew[T comparable](list, more []T) []T {
 	return list
 }
 
-func (c *compiler) uplink() error {
+// tunnels makes the tunnels that packets come out of, and what becomes of packets from
+// N6.
+func (c *compiler) tunnels() error {
+	var teids []uint32
+	for _, list := range [][]PDR{c.rules.Uplink, c.rules.Downlink} {
+		for i := range list {
+			if t := list[i].TEID; t != 0 {
+				teids = appendNew(teids, []uint32{t})
+			}
+		}
+	}
 	for i := range c.rules.Uplink {
-		p := &c.rules.Uplink[i]
-		if p.TEID == 0 {
+		if p := &c.rules.Uplink[i]; p.TEID == 0 {
 			return fmt.Errorf("PDR %d: uplink without a TEID", p.ID)
 		}
-		d := c.pdr(p, false)
-		// A PDR that names no UE address may still be used only by the session's.
-		if len(d.ues) == 0 {
-			d.ues = prefixes(c.rules.UEAddrs)
-		}
-		if err := c.through(p.TEID, d); err != nil {
-			return fmt.Errorf("PDR %d: %w", p.ID, err)
+	}
+	c.set.tunnels = cut(&c.free.tunnels, len(teids))
+	for i, teid := range teids {
+		t := &c.set.tunnels[i]
+		*t = tunnel{rules: c.set, teid: teid, up: c.classifier(c.rules.Uplink, teid, false)}
+		if down := c.classifier(c.rules.Downlink, teid, true); len(down.pdrs) > 0 {
+			t.down = &down
 		}
 	}
+	c.set.downlink = c.classifier(c.rules.Downlink, 0, true)
 	return nil
 }
 
-func (c *compiler) downlink() error {
-	for i := range c.rules.Downlink {
-		p := &c.rules.Downlink[i]
-		d := c.pdr(p, true)
-		if p.TEID != 0 {
-			if err := c.through(p.TEID, d); err != nil {
-				return fmt.Errorf("PDR %d: %w", p.ID, err)
-			}
-			continue
+// classifier compiles those PDRs of list that have the TEID, 0 for N6; down says that
+// their packets are for the UE.
+func (c *compiler) classifier(list []PDR, teid uint32, down bool) classifier {
+	n := 0
+	for i := range list {
+		if list[i].TEID == teid {
+			n++
 		}
-		c.set.downlink = append(c.set.downlink, d)
 	}
-	return nil
+	pdrs := cut(&c.free.pdrs, n)[:0]
+	for i := range list {
+		if list[i].TEID == teid {
+			pdrs = append(pdrs, c.pdr(&list[i], down))
+		}
+	}
+	return makeClassifier(pdrs)
 }
-
-// through adds d to the tunnel that its packets come out of.
-func (c *compiler) through(teid uint32, d pdr) error {
-	i, ok := c.tunnel[teid]
-	if !ok {
-		i = len(c.set.tunnels)
-		c.tunnel[teid] = i
-		c.set.tunnels = append(c.set.tunnels, tunnel{teid: teid, down: d.down})
-	}
-	t := &c.set.tunnels[i]
-	if t.down != d.down {
-		return fmt.Errorf("TEID %#08x: %w", teid, errBothWays)
-	}
-	t.pdrs = append(t.pdrs, d)
-	return nil
-}
-
-var errBothWays = errors.New("one tunnel for packets to the UE and from it")
 
 // pdr compiles p; down says that its packets are for the UE.
 func (c *compiler) pdr(p *PDR, down bool) pdr {
-	d := pdr{id: p.ID, qfis: p.QFIs, access: p.Access, down: down, ues: prefixes(p.UEAddrs), rule: proxy.Rule{PDR: p.ID}}
-	if down && len(c.rules.Uplink) > 0 {
+	d := pdr{id: p.ID, qfis: p.QFIs, access: p.Access, down: down, ues: c.prefixes(p.UEAddrs), rule: proxy.Rule{PDR: p.ID}}
+	switch {
+	case down && len(c.rules.Uplink) > 0:
 		d.access = c.rules.Uplink[0].Access
+	case !down && len(d.ues) == 0:
+		// A PDR that names no UE address may still be used only by the session's.
+		d.ues = c.prefixes(c.rules.UEAddrs)
 	}
 	for i := range p.Filters {
 		d.filters = append(d.filters, makeFilter(&p.Filters[i]))
 	}
+	d.qers = c.qersOf(p.QERs, down)
 	for _, q := range p.QERs {
 		d.closed = d.closed || [2]bool{q.GateULClosed, q.GateDLClosed}[direction(down)]
-		if part := c.qers[q][direction(down)]; part != nil {
-			d.qers = append(d.qers, part)
-		}
 		if d.markQFI == 0 && q.QFI != 0 {
 			d.markQFI, d.markRQI = q.QFI, q.ReflectiveQoS && down
 		}
@@ -218,14 +268,16 @@ func (c *compiler) pdr(p *PDR, down bool) pdr {
 func (c *compiler) mar(p *PDR, d *pdr) {
 	m := p.MAR
 	if m.Policy.Functionality == steer.MPTCP {
-		d.rule.Policy, d.rule.Group = &m.Policy, m.Group
+		policy := m.Policy
+		d.rule.Policy, d.rule.Group = &policy, m.Group
 		c.set.group = max(c.set.group, m.Group)
 		c.set.proxied = true
 	}
 	if p.FAR != nil { // a local rule
 		return
 	}
-	d.mar = &mar{policy: &m.Policy}
+	policy := m.Policy
+	d.mar = &mar{policy: &policy}
 	for a, f := range m.FAR {
 		d.mar.fars[a] = c.fars[f]
 		d.mar.meters[a] = c.metersOf(m.URRs[a])
@@ -233,11 +285,28 @@ func (c *compiler) mar(p *PDR, d *pdr) {
 }
 
 func (c *compiler) metersOf(urrs []*URR) []*meter {
-	var ms []*meter
-	for _, u := range urrs {
-		ms = append(ms, c.meters[u])
+	ms := cut(&c.free.meterPtrs, len(urrs))
+	for i, u := range urrs {
+		ms[i] = c.meters[u]
 	}
 	return ms
+}
+
+// qersOf are the parts of qers that do something one way.
+func (c *compiler) qersOf(qers []*QER, down bool) []*qer {
+	n := 0
+	for _, q := range qers {
+		if c.qers[q][direction(down)] != nil {
+			n++
+		}
+	}
+	parts := cut(&c.free.qerPtrs, n)[:0]
+	for _, q := range qers {
+		if part := c.qers[q][direction(down)]; part != nil {
+			parts = append(parts, part)
+		}
+	}
+	return parts
 }
 
 // far compiles f into to.
@@ -331,10 +400,10 @@ func (c *compiler) endMarkers() error {
 	return nil
 }
 
-func prefixes(ps []netip.Prefix) []prefix {
-	var out []prefix
-	for _, p := range ps {
-		out = append(out, makePrefix(p))
+func (c *compiler) prefixes(ps []netip.Prefix) []prefix {
+	out := cut(&c.free.prefixes, len(ps))
+	for i, p := range ps {
+		out[i] = makePrefix(p)
 	}
 	return out
 }

@@ -6,35 +6,35 @@ import (
 	"github.com/braid-upf/braid/packet"
 )
 
-// downlink works on an IP packet from N6. handed: another worker handed it over.
-func (w *worker) downlink(b *packet.Buffer, handed bool) {
-	if r := packet.Parse(b.Bytes(), &w.ip); r != packet.OK {
-		w.count.n6IP[r]++
+// downlink works on an IP packet from N6; r are the rules of the session that has its
+// destination, nil if there is none here. handed: another worker handed it over.
+func (w *worker) downlink(b *packet.Buffer, r *ruleSet, handed bool) {
+	if bad := packet.Parse(b.Bytes(), &w.ip); bad != packet.OK {
+		w.count.n6IP[bad]++
 		w.pool.Put(b)
 		return
 	}
 	b.SetLen(w.ip.End)
-	w.downlinkTo(b, handed)
+	w.downlinkTo(b, r, handed)
 }
 
-// downlinkTo works on an IP packet for a UE; w.ip describes it.
-func (w *worker) downlinkTo(b *packet.Buffer, handed bool) {
-	s := w.ues.lookup(&w.ip.Dst)
-	if s == nil {
+// downlinkTo is downlink for a packet that w.ip describes.
+func (w *worker) downlinkTo(b *packet.Buffer, r *ruleSet, handed bool) {
+	if r == nil {
 		w.strangeUE(b, handed)
 		return
 	}
 	w.flow.downlink(&w.ip)
 	if w.ip.Fragment {
-		w.fragment(s, true)
+		w.fragment(r.session, true)
 	}
-	d := s.rules.matchDownlink(&w.flow)
+	d, _ := r.downlink.lookup(&w.flow, anyQFI, b.Bytes())
 	if d == nil {
 		w.drop(b, dropNoPDRDownlink)
 		return
 	}
 	w.qfi, w.extended = 0, false
-	w.deliver(s, d, b)
+	w.deliver(r, d, b)
 }
 
 // fragment has a fragment in hand, of session s, classified as its datagram's first was:
@@ -57,44 +57,44 @@ func (w *worker) fragment(s *session, down bool) {
 }
 
 // deliver brings a packet that PDR d detected to the UE.
-func (w *worker) deliver(s *session, d *pdr, b *packet.Buffer) {
+func (w *worker) deliver(r *ruleSet, d *pdr, b *packet.Buffer) {
 	late := d.lateAdmitted()
 	if late {
 		if w.ip.Proto == packet.ProtoTCP {
-			w.clamp(s, b)
+			w.clamp(r, b)
 		}
-		if w.translateDown(s, d, b) {
+		if w.translateDown(r, d, b) {
 			return
 		}
 	}
-	instead, ok := w.admit(s, d, b)
+	instead, ok := w.admit(r, d, b)
 	switch {
 	case !ok:
 		return
 	case instead != nil:
-		w.forward(s, d, instead, d.access, b)
+		w.forward(r, d, instead, d.access, b)
 		return
 	}
-	if !late && w.translateDown(s, d, b) {
+	if !late && w.translateDown(r, d, b) {
 		return
 	}
 	if d.mar == nil {
-		w.forward(s, d, d.far, d.access, b)
+		w.forward(r, d, d.far, d.access, b)
 		return
 	}
-	a, ok := w.steer(s, d)
+	a, ok := w.steer(r.session, d)
 	if !ok {
 		w.drop(b, dropNoAccess)
 		return
 	}
-	w.over(s, d, b, a)
+	w.over(r, d, b, a)
 }
 
 // translateDown gives a TCP packet for the UE to the proxy; false if it is not one, or the
 // proxy does not take it.
-func (w *worker) translateDown(s *session, d *pdr, b *packet.Buffer) bool {
-	if !s.proxied || w.ip.Proto != packet.ProtoTCP || w.ip.Fragment ||
-		w.proxy.Downlink(w.now, &s.proxy, d.rule, b, &w.ip, &w.out) != proxy.Taken {
+func (w *worker) translateDown(r *ruleSet, d *pdr, b *packet.Buffer) bool {
+	if !r.proxied || w.ip.Proto != packet.ProtoTCP || w.ip.Fragment ||
+		w.proxy.Downlink(w.now, &r.session.proxy, d.rule, b, &w.ip, &w.out) != proxy.Taken {
 		return false
 	}
 	w.forwardProxied()

@@ -11,12 +11,12 @@ import (
 // admit lets the packet in hand, of n octets, through the gate, the rates and the
 // quotas of its PDR, and counts it. It gives the FAR that a spent quota puts in the
 // place of the PDR's, nil for none; if it says false, b is gone.
-func (w *worker) admit(s *session, d *pdr, b *packet.Buffer) (instead *far, ok bool) {
+func (w *worker) admit(r *ruleSet, d *pdr, b *packet.Buffer) (instead *far, ok bool) {
 	n := b.Len()
-	s.lastPacket = w.now
+	r.lastPacket = w.now
 	var spent bool
 	if d.before {
-		instead, spent = w.meter(s, d.meters, n, d.down, true)
+		instead, spent = w.meter(r, d.meters, n, d.down, true)
 	}
 	if d.closed {
 		w.drop(b, d.either(dropGateUplink, dropGateDownlink))
@@ -27,7 +27,7 @@ func (w *worker) admit(s *session, d *pdr, b *packet.Buffer) (instead *far, ok b
 		return nil, false
 	}
 	if len(d.meters) > 0 {
-		if f, s := w.meter(s, d.meters, n, d.down, false); s {
+		if f, out := w.meter(r, d.meters, n, d.down, false); out {
 			instead, spent = f, true
 		}
 	}
@@ -36,7 +36,7 @@ func (w *worker) admit(s *session, d *pdr, b *packet.Buffer) (instead *far, ok b
 		return nil, false
 	}
 	if w.ip.Proto == packet.ProtoTCP && !w.translated {
-		w.clamp(s, b)
+		w.clamp(r, b)
 	}
 	return instead, true
 }
@@ -51,13 +51,13 @@ func (d *pdr) either(up, down counter) counter {
 
 // forward does with the IP packet b what f says, on its way over access a as PDR d lets
 // it through.
-func (w *worker) forward(s *session, d *pdr, f *far, a steer.Access, b *packet.Buffer) {
+func (w *worker) forward(r *ruleSet, d *pdr, f *far, a steer.Access, b *packet.Buffer) {
 	if f == nil {
 		w.drop(b, d.either(dropFARUplink, dropFARDownlink))
 		return
 	}
 	if f.notify && !f.told && d.down {
-		f.told = w.notify(s, d, f)
+		f.told = w.notify(r, d, f)
 	}
 	for i := range f.copies {
 		w.toTunnel(b.Clone(w.pool), d, &f.copies[i])
@@ -126,7 +126,7 @@ func (w *worker) toN6(b *packet.Buffer) {
 // w.ip describes it.
 func (w *worker) toUE(b *packet.Buffer) {
 	w.count.n[ueToUE]++
-	w.downlinkTo(b, false)
+	w.downlinkTo(b, w.ues.lookup(&w.ip.Dst), false)
 }
 
 // isUE says whether a is an address of a session, on whatever worker.
@@ -170,33 +170,34 @@ func (w *worker) proxiedToUE(o *proxy.ToUE, s *session) {
 		w.sendGuest(o, s)
 		return
 	}
-	d := s.rules.downlinkByID(o.PDR)
+	r := s.rules
+	d := r.downlinkByID(o.PDR)
 	switch {
 	case d == nil:
 		w.drop(o.Buf, dropNoPDRDownlink)
 	case d.lateAdmitted():
-		if instead, ok := w.admit(s, d, o.Buf); ok {
+		if instead, ok := w.admit(r, d, o.Buf); ok {
 			if instead == nil {
 				instead = d.far
 			}
-			w.forward(s, d, instead, o.Access, o.Buf)
+			w.forward(r, d, instead, o.Access, o.Buf)
 		}
 	case d.closed:
 		w.drop(o.Buf, dropGateDownlink)
 	case d.mar == nil:
-		w.forward(s, d, d.far, o.Access, o.Buf)
+		w.forward(r, d, d.far, o.Access, o.Buf)
 	default:
-		w.over(s, d, o.Buf, o.Access)
+		w.over(r, d, o.Buf, o.Access)
 	}
 }
 
 // over sends a downlink packet over access a of its PDR's MAR.
-func (w *worker) over(s *session, d *pdr, b *packet.Buffer, a steer.Access) {
+func (w *worker) over(r *ruleSet, d *pdr, b *packet.Buffer, a steer.Access) {
 	f := d.mar.fars[a]
 	if ms := d.mar.meters[a]; len(ms) > 0 {
-		if instead, spent := w.meter(s, ms, b.Len(), true, false); spent {
+		if instead, spent := w.meter(r, ms, b.Len(), true, false); spent {
 			f = instead
 		}
 	}
-	w.forward(s, d, f, a, b)
+	w.forward(r, d, f, a, b)
 }

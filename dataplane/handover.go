@@ -4,6 +4,7 @@ import (
 	"math/bits"
 
 	"github.com/braid-upf/braid/dataplane/driver"
+	"github.com/braid-upf/braid/gtpu"
 	"github.com/braid-upf/braid/packet"
 )
 
@@ -95,9 +96,11 @@ func (w *worker) takeFrom(from int) {
 		r.release()
 		switch kind {
 		case handedN3:
-			w.tunnelled(b, peer, local, true)
+			w.tunnelled(b, w.teids.lookup(gtpu.TEID(b.Bytes())), peer, local, true)
 		case handedN6:
-			w.downlink(b, true)
+			var dst packet.Addr
+			packet.Destination(b.Bytes(), &dst)
+			w.downlink(b, w.ues.lookup(&dst), true)
 		default:
 			w.guest(from, kind, &l, b)
 		}

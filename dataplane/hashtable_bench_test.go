@@ -1,67 +1,58 @@
 package dataplane
 
 import (
+	"encoding/binary"
 	"fmt"
 	"math/bits"
-	"net/netip"
 	"runtime"
 	"testing"
 	"time"
 
 	"github.com/braid-upf/braid/dataplane/driver"
+	"github.com/braid-upf/braid/dataplane/driver/memory"
 	"github.com/braid-upf/braid/packet"
 )
 
 var sessionCounts = []int{100, 10_000, 100_000, 1_000_000}
 
-// crowd is n sessions as free5GC makes them, a PDR each way, in all tables.
+func benchTEID(i int) uint32 { return uint32(i+1) * 2654435761 }
+
+// crowd is a worker with n sessions as free5GC's SMF makes them, and a driver that brings
+// packets of random ones, all as likely.
 type crowd struct {
-	n        uint64
-	goTEIDs  map[uint32]*tunnel
-	teids    teidTable
-	ues      ueTable
-	random   uint64
-	teid     [driver.MaxBurst]uint32
-	addr     [driver.MaxBurst]packet.Addr
-	tunnels  [driver.MaxBurst]*tunnel
-	sessions [driver.MaxBurst]*session
+	*worker
+	n      uint64
+	random uint64
+	n3, n6 []byte
+	up     bool // packets of UEs; else for them
+	peer   driver.Peer
 }
 
 func newCrowd(tb testing.TB, n int) *crowd {
-	c := &crowd{n: uint64(n), random: 1, goTEIDs: map[uint32]*tunnel{}}
-	c.teids.init()
-	c.ues.init()
-	plane := newFixtureWith4(tb)
+	tb.Helper()
+	plane, err := New(Config{Set: memory.New(1, upf4), Buffers: 512, Keys: 1})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	w := plane.workers[0]
 	for i := range n {
-		addrs := []netip.Prefix{netip.PrefixFrom(benchUE(i, false), 32)}
-		qers := []*QER{{ID: 1, QFI: 9}}
-		rs, err := plane.compile(&Rules{
-			SEID: uint64(i + 1),
-			Uplink: []PDR{
-				{ID: 1, TEID: benchTEID(i), LocalAddr: upf4, UEAddrs: addrs, FAR: &FAR{ID: 1, Action: Forward}, QERs: qers},
-			},
-			Downlink: []PDR{
-				{ID: 2, UEAddrs: addrs, QERs: qers, FAR: &FAR{
-					ID: 2, Action: Forward, To: ToAccess, OuterHeader: &OuterHeader{TEID: uint32(i + 1), Peer: gnb},
-				}},
-			},
-			UEAddrs: addrs,
-		})
+		r := freeRules(i)
+		r.Uplink[0].TEID = benchTEID(i)
+		rs, err := plane.compile(r)
 		if err != nil {
 			tb.Fatal(err)
 		}
-		s := &session{seid: uint64(i + 1), rules: rs}
-		rs.tunnels[0].session = s
-		c.goTEIDs[benchTEID(i)] = &rs.tunnels[0]
-		c.teids.put(benchTEID(i), &rs.tunnels[0])
-		c.ues.put(rs.ues[0], s)
+		w.install(r.SEID, rs)
 	}
+	c := &crowd{worker: w, n: uint64(n), random: 1, peer: driver.MakePeer(gnb)}
+	ue := freeRules(0).UEAddrs[0].Addr()
+	c.n3 = gpdu(0, 1, udp(ue, server, 1000, 53, 72))
+	c.n6 = udp(server, ue, 53, 1000, 72)
+	w.drv = c
 	return c
 }
 
-func benchTEID(i int) uint32 { return uint32(i+1) * 2654435761 }
-
-// draw is a session number, all as likely.
+// draw is a session number.
 func (c *crowd) draw() int {
 	c.random ^= c.random << 13
 	c.random ^= c.random >> 7
@@ -70,111 +61,109 @@ func (c *crowd) draw() int {
 	return int(hi)
 }
 
-// burst draws the packets of a burst.
-func (c *crowd) burst() {
-	for i := range c.teid {
+// Receive brings a burst.
+func (c *crowd) Receive(rx *driver.Burst, pool *packet.Pool, _ time.Duration) error {
+	rx.Reset()
+	for range driver.MaxBurst {
 		n := c.draw()
-		c.teid[i] = benchTEID(n)
-		c.addr[i] = packet.Addr{10: 0xff, 11: 0xff, 12: 10, 13: byte(n >> 16), 14: byte(n >> 8), 15: byte(n)}
+		b := pool.Get()
+		var ue []byte
+		if c.up {
+			b.SetLen(copy(b.Room(), c.n3))
+			binary.BigEndian.PutUint32(b.Bytes()[4:], benchTEID(n))
+			ue = b.Bytes()[len(c.n3)-len(c.n6)+12:]
+			rx.N3 = append(rx.N3, driver.N3Packet{Buf: b, Peer: &c.peer})
+		} else {
+			b.SetLen(copy(b.Room(), c.n6))
+			ue = b.Bytes()[16:]
+			rx.N6 = append(rx.N6, b)
+		}
+		binary.BigEndian.PutUint32(ue, 10<<24|uint32(n))
 	}
+	return nil
 }
 
-// BenchmarkSessionLookup: ns a packet from a random TEID or UE address to what to do
-// with it, by the number of sessions. draw is the cost of drawing the packets, which
-// all others contain; one asks the table a packet at a time, burst for all at once;
-// table stops at the tunnel's or session's address, pdr matches its PDR and reads what
-// its FAR does.
-func BenchmarkSessionLookup(b *testing.B) {
+// Send takes packets out of the way.
+func (c *crowd) Send(tx *driver.Burst, pool *packet.Pool) {
+	for _, p := range tx.N3 {
+		pool.Put(p.Buf)
+	}
+	for _, b := range tx.N6 {
+		pool.Put(b)
+	}
+	tx.Reset()
+}
+
+// Wake does nothing.
+func (c *crowd) Wake() {}
+
+// Counters tells of none.
+func (c *crowd) Counters(func(string, uint64)) {}
+
+// burst is one turn of the worker's loop.
+func (c *crowd) turn(tb testing.TB) {
+	if err := c.drv.Receive(&c.rx, c.pool, 0); err != nil {
+		tb.Fatal(err)
+	}
+	c.burst()
+}
+
+// BenchmarkSessions: ns a packet of a random session, by the number of sessions. path is
+// the whole way of a packet through the worker, with two QERs and two URRs, the bringing
+// of the packet included; one looks each packet up for itself, burst as the worker does,
+// up to the PDR.
+func BenchmarkSessions(b *testing.B) {
 	for _, n := range sessionCounts {
 		c := newCrowd(b, n)
-		var flow tuple
-		sum := uint64(0)
-		uplink := func(b *testing.B, i int, u *tunnel) {
-			flow.local = c.addr[i]
-			d, _ := u.match(&flow, 9)
-			if d == nil || d.closed || d.far.action != actionN6 || u.session.proxied {
-				b.Fatal("not forwarded")
+		for _, up := range []bool{true, false} {
+			c.up = up
+			name := map[bool]string{true: "uplink", false: "downlink"}[up]
+			run := func(kind string, f func()) {
+				b.Run(fmt.Sprintf("%s/%s/sessions=%d", kind, name, n), func(b *testing.B) {
+					b.ReportAllocs()
+					for i := 0; i < b.N; i += driver.MaxBurst {
+						f()
+					}
+				})
 			}
-			sum += u.session.seid
-		}
-		downlink := func(b *testing.B, i int, s *session) {
-			flow.local = c.addr[i]
-			d := s.rules.matchDownlink(&flow)
-			if d == nil || d.closed || d.far.action != actionTunnel || s.proxied {
-				b.Fatal("not forwarded")
-			}
-			sum += uint64(d.far.out.teid)
-		}
-		run := func(name string, work func(b *testing.B)) {
-			b.Run(fmt.Sprintf("%s/sessions=%d", name, n), func(b *testing.B) {
-				b.ReportAllocs()
-				for i := 0; i < b.N; i += driver.MaxBurst {
-					c.burst()
-					work(b)
+			run("path", func() { c.turn(b) })
+			run("draw", func() { c.keysOf() })
+			run("burst", func() {
+				c.keysOf()
+				c.teids.lookupBurst(c.keys.teids[:], c.keys.tunnels[:])
+				for i, t := range c.keys.tunnels {
+					c.flow.local = c.keys.addrs[i]
+					if d, _ := t.up.lookup(&c.flow, 1, nil); d == nil || d.far.action != actionN6 {
+						b.Fatal("no PDR")
+					}
 				}
 			})
 		}
-		run("draw", func(*testing.B) {})
-		run("uplink/map/table", func(*testing.B) {
-			for _, id := range c.teid {
-				if c.goTEIDs[id] == nil {
-					sum++
-				}
-			}
-		})
-		run("uplink/one/table", func(*testing.B) {
-			for _, id := range c.teid {
-				if c.teids.lookup(id) == nil {
-					sum++
-				}
-			}
-		})
-		run("uplink/map/pdr", func(b *testing.B) {
-			for i, id := range c.teid {
-				uplink(b, i, c.goTEIDs[id])
-			}
-		})
-		run("uplink/one/pdr", func(b *testing.B) {
-			for i, id := range c.teid {
-				uplink(b, i, c.teids.lookup(id))
-			}
-		})
-		run("uplink/burst/pdr", func(b *testing.B) {
-			c.teids.lookupBurst(c.teid[:], c.tunnels[:])
-			for i, u := range c.tunnels {
-				uplink(b, i, u)
-			}
-		})
-		run("downlink/one/pdr", func(b *testing.B) {
-			for i := range c.addr {
-				downlink(b, i, c.ues.lookup(&c.addr[i]))
-			}
-		})
-		run("downlink/burst/pdr", func(b *testing.B) {
-			c.ues.lookupBurst(c.addr[:], c.sessions[:])
-			for i, s := range c.sessions {
-				downlink(b, i, s)
-			}
-		})
-		if sum == 1 {
-			b.Log(sum)
-		}
 	}
 }
 
-func TestLookupAllocs(t *testing.T) {
-	c := newCrowd(t, 1000)
-	c.burst()
-	if n := testing.AllocsPerRun(100, func() {
-		c.teids.lookupBurst(c.teid[:], c.tunnels[:])
-		c.ues.lookupBurst(c.addr[:], c.sessions[:])
-	}); n != 0 {
-		t.Errorf("%v allocations", n)
+// keysOf draws the keys of a burst.
+func (c *crowd) keysOf() {
+	for i := range c.keys.teids {
+		n := c.draw()
+		c.keys.teids[i] = benchTEID(n)
+		c.keys.addrs[i] = packet.Addr{10: 0xff, 11: 0xff, 12: 10, 13: byte(n >> 16), 14: byte(n >> 8), 15: byte(n)}
 	}
-	for i := range c.tunnels {
-		if c.tunnels[i] == nil || c.tunnels[i].session != c.sessions[i] {
-			t.Fatalf("packet %d: %+v, %+v", i, c.tunnels[i], c.sessions[i])
+}
+
+// TestCrowd: every packet of the benchmark's is forwarded, and nothing allocated.
+func TestCrowd(t *testing.T) {
+	c := newCrowd(t, 1000)
+	for _, up := range []bool{true, false} {
+		c.up = up
+		if n := testing.AllocsPerRun(100, func() { c.turn(t) }); n != 0 {
+			t.Errorf("uplink %v: %v allocations a burst", up, n)
 		}
+	}
+	const turns = 101 // AllocsPerRun runs once more
+	want := uint64(turns * driver.MaxBurst)
+	if n := &c.count.n; n[n6Sent] != want || n[n3Sent] != want {
+		t.Errorf("%d packets to N6, %d to N3; want %d each", n[n6Sent], n[n3Sent], want)
 	}
 }
 

@@ -29,7 +29,7 @@ func TestTEIDTable(t *testing.T) {
 		id := teid()
 		// Phases of more puts and of more removals.
 		if r.IntN(100) < []int{80, 20}[step/20_000%2] {
-			u := &tunnel{teid: id, session: &session{}}
+			u := &tunnel{teid: id, rules: &new(bundle).ruleSet}
 			table.put(id, u)
 			model[id] = u
 		} else {
@@ -76,9 +76,9 @@ func TestUETable(t *testing.T) {
 	r := rand.New(rand.NewPCG(2, 2))
 	var table ueTable
 	table.init()
-	model := map[netip.Prefix]*session{}
-	modelLookup := func(a netip.Addr) *session {
-		var s *session
+	model := map[netip.Prefix]*ruleSet{}
+	modelLookup := func(a netip.Addr) *ruleSet {
+		var s *ruleSet
 		length := -1
 		for q, x := range model {
 			if q.Contains(a) && q.Bits() > length {
@@ -88,11 +88,11 @@ func TestUETable(t *testing.T) {
 		return s
 	}
 	var addrs [driver.MaxBurst + 9]packet.Addr
-	var out [len(addrs)]*session
+	var out [len(addrs)]*ruleSet
 	for step := range 20_000 {
 		p := randomPrefix(r).Masked()
 		if r.IntN(2) == 0 {
-			s := &session{seid: uint64(step), rules: &ruleSet{}}
+			s := &new(bundle).ruleSet
 			table.put(makeUEKey(p), s)
 			model[p] = s
 		} else {
@@ -136,13 +136,13 @@ func TestUETableGrows(t *testing.T) {
 	var table ueTable
 	table.init()
 	const n = 20_000
-	sessions := make([]session, 2*n)
+	sessions := make([]bundle, 2*n)
 	for i := range sessions {
-		table.put(makeUEKey(netip.PrefixFrom(benchUE(i/2, i%2 == 1), []int{32, 64}[i%2])), &sessions[i])
+		table.put(makeUEKey(netip.PrefixFrom(benchUE(i/2, i%2 == 1), []int{32, 64}[i%2])), &sessions[i].ruleSet)
 	}
 	for i := range sessions {
 		a := packet.AddrFrom(benchUE(i/2, i%2 == 1))
-		if table.lookup(&a) != &sessions[i] {
+		if table.lookup(&a) != &sessions[i].ruleSet {
 			t.Fatalf("%v is lost", a.Netip())
 		}
 	}

@@ -17,6 +17,10 @@ const (
 
 // hold keeps b until the FAR's action changes. What comes when it is full is dropped.
 func (w *worker) hold(d *pdr, f *far, b *packet.Buffer) {
+	if !d.down { // TS 29.244 §5.2.3.1: it is downlink packets that are buffered
+		w.drop(b, dropFARUplink)
+		return
+	}
 	if f.hold.packets.Len() >= f.hold.most || w.held >= workerMaxHeld {
 		w.drop(b, dropHeldFull)
 		return
@@ -29,17 +33,17 @@ func (w *worker) hold(d *pdr, f *far, b *packet.Buffer) {
 
 // letGo sends what was held, in the order that it came, as the session's rules say
 // now.
-func (w *worker) letGo(s *session, q *packet.Queue) {
+func (w *worker) letGo(r *ruleSet, q *packet.Queue) {
 	for b := q.Pop(); b != nil; b = q.Pop() {
 		w.held--
-		d := s.rules.downlinkByID(b.Tag)
+		d := r.downlinkByID(b.Tag)
 		if d == nil {
 			w.drop(b, dropNoPDRDownlink)
 			continue
 		}
 		w.qfi, w.extended = 0, false
 		f, a := d.holder()
-		w.forward(s, d, f, a, b)
+		w.forward(r, d, f, a, b)
 	}
 }
 
@@ -73,8 +77,8 @@ func (w *worker) dropHeld(r *ruleSet) {
 
 // notify tells the control side of the downlink packet in hand (NOCP), after the BAR's
 // delay. It says whether that is done.
-func (w *worker) notify(s *session, d *pdr, f *far) bool {
-	e := Event{Kind: DownlinkData, SEID: s.seid, PDR: d.id, QFI: w.qfi, TOS: w.ip.TOS}
+func (w *worker) notify(r *ruleSet, d *pdr, f *far) bool {
+	e := Event{Kind: DownlinkData, SEID: r.session.seid, PDR: d.id, QFI: w.qfi, TOS: w.ip.TOS}
 	if f.hold != nil {
 		e.After = time.Duration(f.hold.delay)
 	}

@@ -22,20 +22,20 @@ func isGlobal(a *packet.Addr) bool {
 
 // linkLocal works on a packet of the UE with a source that is not global.
 func (w *worker) linkLocal(b *packet.Buffer, t *tunnel) {
-	s := t.session
-	if !s.rules.has6 {
+	r := t.rules
+	if !r.has6 {
 		w.drop(b, dropSpoofedSource)
 		return
 	}
-	w.flow.local = s.rules.prefix6
-	d, _ := t.match(&w.flow, w.gtp.QFI)
+	w.flow.local = r.prefix6
+	d, _ := t.up.lookup(&w.flow, w.gtp.QFI, b.Bytes())
 	switch {
 	case d == nil:
 		w.drop(b, dropNoPDRUplink)
 	case d.far != nil && d.far.action == actionTunnel && d.far.out.up:
-		w.leave(b, s, d)
-	case s.rules.advertise && packet.IsRouterSolicitation(b.Bytes(), &w.ip) && packet.ValidRouterSolicitation(b.Bytes(), &w.ip):
-		w.advertise(s)
+		w.leave(b, r, d)
+	case r.advertise && packet.IsRouterSolicitation(b.Bytes(), &w.ip) && packet.ValidRouterSolicitation(b.Bytes(), &w.ip):
+		w.advertise(r)
 		w.pool.Put(b)
 	default:
 		w.drop(b, dropLinkLocal)
@@ -45,10 +45,9 @@ func (w *worker) linkLocal(b *packet.Buffer, t *tunnel) {
 // advertise answers the Router Solicitation in hand (RFC 4861 §6.2.6): by way of the
 // session's last downlink PDR that leads to the UE, which is that of its default QoS
 // flow.
-func (w *worker) advertise(s *session) {
-	r := s.rules
-	for i := len(r.downlink) - 1; i >= 0; i-- {
-		d := &r.downlink[i]
+func (w *worker) advertise(r *ruleSet) {
+	for i := len(r.downlink.pdrs) - 1; i >= 0; i-- {
+		d := &r.downlink.pdrs[i]
 		f, a := d.holder()
 		if f == nil || f.action != actionTunnel {
 			continue
@@ -65,7 +64,7 @@ func (w *worker) advertise(s *session) {
 		b.SetLen(packet.PutRouterAdvertisement(b.Bytes(), &adv))
 		w.count.n[routerAdvertisements]++
 		w.qfi, w.extended = 0, false
-		w.forward(s, d, f, a, b)
+		w.forward(r, d, f, a, b)
 		return
 	}
 	w.count.n[dropNoPDRDownlink]++

@@ -128,7 +128,7 @@ func (m *meter) usage(wall func(proxy.Time) time.Time) Usage {
 // meter counts the packet in hand for the URRs of one PDR, those of ms that count
 // before or behind its QERs. It reports the FAR that a spent quota puts in the place
 // of the PDR's, and whether one does.
-func (w *worker) meter(s *session, ms []*meter, n int, down, before bool) (instead *far, spent bool) {
+func (w *worker) meter(r *ruleSet, ms []*meter, n int, down, before bool) (instead *far, spent bool) {
 	for _, m := range ms {
 		if m.before != before || m.paused {
 			continue
@@ -141,7 +141,7 @@ func (w *worker) meter(s *session, ms []*meter, n int, down, before bool) (inste
 			tell = m.add(w.now, n, down)
 		}
 		if tell {
-			w.tell(s, m)
+			w.tell(r, m)
 		}
 	}
 	return instead, spent
@@ -153,8 +153,8 @@ func (w *worker) usage(q *UsageQuery) (a UsageAnswer) {
 	if s == nil {
 		return a
 	}
-	if s.lastPacket != 0 {
-		a.LastPacket = w.plane.wall(s.lastPacket)
+	if t := s.rules.lastPacket; t != 0 {
+		a.LastPacket = w.plane.wall(t)
 	}
 	read := func(m *meter) {
 		a.Usages = append(a.Usages, m.usage(w.plane.wall))
@@ -188,11 +188,11 @@ func (w *worker) readings(r *ruleSet, which func(*meter) bool) []Usage {
 
 // tell sends what is to be told of m. What the control side does not take in time is
 // told with a later packet: nothing that was counted is lost.
-func (w *worker) tell(s *session, m *meter) {
+func (w *worker) tell(r *ruleSet, m *meter) {
 	if m.start && !m.moved {
-		m.moved = w.event(&Event{Kind: TrafficStarted, SEID: s.seid, Usage: m.usage(w.plane.wall)})
+		m.moved = w.event(&Event{Kind: TrafficStarted, SEID: r.session.seid, Usage: m.usage(w.plane.wall)})
 	}
-	e := Event{Kind: UsageReached, SEID: s.seid, Usage: m.usage(w.plane.wall)}
+	e := Event{Kind: UsageReached, SEID: r.session.seid, Usage: m.usage(w.plane.wall)}
 	e.Usage.Threshold = m.threshold.reached(m.up.Octets, m.down.Octets)
 	e.Usage.Quota = m.spent() && !m.quota.told
 	if (e.Usage.Threshold || e.Usage.Quota) && w.event(&e) {

@@ -9,6 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/braid-upf/braid/atsss/proxy"
+	"github.com/braid-upf/braid/packet"
 )
 
 // event is the next event; there must be one.
@@ -228,13 +229,14 @@ func TestMeteredPathAllocates(t *testing.T) {
 	w := f.plane.workers[0]
 	in := gpdu(teid3GPP, 9, udp(ue1, server, 1, 2, 1000))
 	out := udp(server, ue1, 2, 1, 1000)
+	dst := packet.AddrFrom(ue1)
 	if n := testing.AllocsPerRun(1000, func() {
 		b := w.pool.Get()
 		b.SetLen(copy(b.Room(), in))
-		w.tunnelled(b, nil, 0, false)
+		w.tunnelled(b, w.teids.lookup(teid3GPP), nil, 0, false)
 		b = w.pool.Get()
 		b.SetLen(copy(b.Room(), out))
-		w.downlink(b, false)
+		w.downlink(b, w.ues.lookup(&dst), false)
 		for _, b := range w.tx.N6 {
 			w.pool.Put(b)
 		}

@@ -14,7 +14,7 @@ import (
 
 // clamp lowers the MSS in the packet in hand, if it is a SYN, to what passes the
 // session's tunnels.
-func (w *worker) clamp(s *session, b *packet.Buffer) {
+func (w *worker) clamp(r *ruleSet, b *packet.Buffer) {
 	const flags = 13
 	if w.ip.Fragment || w.ip.End-w.ip.L4 <= flags || b.Bytes()[w.ip.L4+flags]&packet.SYN == 0 {
 		return
@@ -23,7 +23,7 @@ func (w *worker) clamp(s *session, b *packet.Buffer) {
 	if w.ip.Version == 6 {
 		headers = 40 + packet.TCPHeaderLen
 	}
-	if mtu := s.rules.pathMTU(); mtu > headers && packet.ClampMSS(b.Bytes(), &w.ip, uint16(mtu-headers)) {
+	if mtu := r.pathMTU(); mtu > headers && packet.ClampMSS(b.Bytes(), &w.ip, uint16(mtu-headers)) {
 		w.count.n[clampedMSS]++
 	}
 }
@@ -77,5 +77,5 @@ func (w *worker) tellTooBig(b *packet.Buffer, in *packet.Info, down bool, mtu in
 		w.tx.N6 = append(w.tx.N6, e)
 		return
 	}
-	w.downlink(e, false)
+	w.downlink(e, w.ues.lookup(&in.Src), false)
 }

@@ -156,10 +156,6 @@ func TestRefused(t *testing.T) {
 		},
 		{"no TEID", func(r *Rules) { r.Uplink[0].TEID = 0 }, nil, "PDR 1: uplink without a TEID"},
 		{
-			"one tunnel both ways", func(r *Rules) { r.Downlink[0].TEID = r.Uplink[0].TEID },
-			errBothWays, "one tunnel for packets",
-		},
-		{
 			"peer of a family that N3 has not",
 			func(r *Rules) {
 				r.Downlink[0].MAR.FAR[1].OuterHeader.Peer = netip.MustParseAddrPort("[fd00:2::2]:2152")

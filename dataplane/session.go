@@ -11,17 +11,12 @@ import (
 	"github.com/braid-upf/braid/packet"
 )
 
-// session is a PFCP session as its worker holds it.
+// session is a PFCP session as its worker holds it. Packets of sessions without proxied
+// connections do not come to it: what they need is in their rule set.
 type session struct {
 	seid  uint64
-	proxy proxy.Session // proxy.ID is the index in worker.sessions
 	rules *ruleSet
-
-	lastPacket proxy.Time // valid if there was one: not zero
-
-	// proxied: a rule of the session has, or had, a MAR with functionality
-	// MPTCP. TCP packets of other sessions do not bother the proxy.
-	proxied bool
+	proxy proxy.Session // proxy.ID is the index in worker.sessions
 
 	// Of a session that joins connections of other workers, see guests.go.
 	away   map[flowName]*awayFlow // nil = none
@@ -34,51 +29,64 @@ type session struct {
 
 // ruleSet is Rules compiled for the packet path. It is immutable but for what its
 // QERs, meters and FARs keep, which goes over to the rule set that takes its place.
+//
+// What a packet needs of it stands close together, see [bundle].
 type ruleSet struct {
-	tunnels  []tunnel // one per TEID that packets come out of
-	downlink []pdr    // of packets from N6; rising precedence value
-	ues      []ueKey
-	qers     []qer // those that limit or guarantee
-	meters   []meter
-	fars     []far
+	session    *session   // set when the rule set is installed
+	lastPacket proxy.Time // of any PDR; 0 = none yet
+
+	// proxied: a rule of the session has, or had, a MAR with functionality MPTCP. TCP
+	// packets of other sessions do not bother the proxy.
+	proxied bool
+
+	advertise bool       // Router Solicitations are answered here
+	has6      bool       // prefix6 is valid
+	prefixLen uint8      // of prefix6
+	group     uint16     // of its MAR; 0 = none
+	mtu       uint16     // longest IP packet for the UE that fits N3 with its GTP-U headers
+	downlink  classifier // of packets from N6
+
+	tunnels []tunnel // one per TEID that packets come out of
+	qers    []qer    // those that limit or guarantee
+	meters  []meter
+	fars    []far
+	ues     []ueKey
 
 	endMarkers []egress    // sent when the rule set is installed
-	prefix6    packet.Addr // an IPv6 address of the UE, valid if has6
-	prefixLen  uint8       // of prefix6
-	has6       bool
-	advertise  bool   // Router Solicitations are answered here
-	proxied    bool   // there is a MAR with functionality MPTCP
-	group      uint16 // of its MAR; 0 = none
-	mtu        uint16 // longest IP packet for the UE that fits N3 with its GTP-U headers
+	prefix6    packet.Addr // an IPv6 address of the UE
 }
 
 // tunnel is the end of a GTP-U tunnel here: what the TEID table leads to.
 type tunnel struct {
-	teid    uint32
-	down    bool     // packets out of it are for the UE: N9, the CP function, another gNB
-	session *session // set when the session is installed
-	pdrs    []pdr    // rising precedence value
+	rules *ruleSet
+	teid  uint32
+	up    classifier // of packets from the UE
+
+	// down is of packets for the UE: out of N9, the CP function's tunnel, or another
+	// gNB's; nil = none. A CP function may have its packets come out of the tunnel that
+	// the UE's come out of.
+	down *classifier
 }
 
-// pdr is a PDR compiled, with the QERs that apply to it folded in.
+// pdr is a PDR compiled, with the QERs that apply to it folded in. What every packet
+// needs comes first.
 type pdr struct {
+	far     *far   // nil if mar is set
+	mar     *mar   // nil if far is set
+	qfis    uint64 // that the packet may carry; 0 = any
 	id      uint16
-	qfis    uint64       // that the packet may carry; 0 = any
 	access  steer.Access // uplink: of its tunnel; downlink: of far
 	down    bool
-	ues     []prefix // empty = any
-	filters []filter // empty = any
-
 	closed  bool  // a QER's gate, this way
+	before  bool  // a meter counts before QERs
 	markQFI uint8 // for the PDU Session Container; 0 = none
 	markRQI bool
+	ues     []prefix // empty = any
 	qers    []*qer   // that can drop
 	meters  []*meter // that count
-	before  bool     // one of them counts before QERs
 
-	far  *far       // nil if mar is set
-	mar  *mar       // nil if far is set
-	rule proxy.Rule // what the proxy is told of this PDR
+	filters []filter   // empty = any
+	rule    proxy.Rule // what the proxy is told of this PDR
 }
 
 // mar is a MAR as a downlink PDR has it.
@@ -132,27 +140,14 @@ type egress struct {
 	up    bool // leads away from the UE: N9, the CP function
 }
 
-// matchDownlink is the downlink PDR of a flow, nil if none matches.
-func (r *ruleSet) matchDownlink(t *tuple) *pdr {
-	for i := range r.downlink {
-		d := &r.downlink[i]
-		if anyContains(d.ues, &t.local) && matchesAny(d.filters, t) {
-			return d
-		}
-	}
-	return nil
-}
-
 // downlinkByID is the downlink PDR with this ID, nil if there is none.
 func (r *ruleSet) downlinkByID(id uint16) *pdr {
-	for i := range r.downlink {
-		if r.downlink[i].id == id {
-			return &r.downlink[i]
-		}
+	if d := r.downlink.byID(id); d != nil {
+		return d
 	}
 	for i := range r.tunnels {
-		for j := range r.tunnels[i].pdrs {
-			if d := &r.tunnels[i].pdrs[j]; d.down && d.id == id {
+		if c := r.tunnels[i].down; c != nil {
+			if d := c.byID(id); d != nil {
 				return d
 			}
 		}
@@ -171,31 +166,26 @@ func (r *ruleSet) ruleOf(id uint16) proxy.Rule {
 // ruleFor is what the proxy is told of the PDR that the server's packets of a flow match;
 // the zero value if none does.
 func (r *ruleSet) ruleFor(t *tuple) proxy.Rule {
-	if d := r.matchDownlink(t); d != nil {
+	if d, _ := r.downlink.lookup(t, anyQFI, nil); d != nil {
 		return d.rule
 	}
 	return proxy.Rule{}
 }
 
-// match is the PDR of a packet that came through the tunnel with this QFI. If there
-// is none, spoofed says that PDRs matched but for the UE's address.
-func (t *tunnel) match(flow *tuple, qfi uint8) (d *pdr, spoofed bool) {
-	for i := range t.pdrs {
-		d := &t.pdrs[i]
-		if d.qfis != 0 && d.qfis>>qfi&1 == 0 || !matchesAny(d.filters, flow) {
-			continue
+// has says whether a is in one of the session's prefixes.
+func (r *ruleSet) has(a *packet.Addr) bool {
+	for _, k := range r.ues {
+		if keyOf(a, k.bits) == k {
+			return true
 		}
-		if anyContains(d.ues, &flow.local) {
-			return d, false
-		}
-		spoofed = true
 	}
-	return nil, spoofed
+	return false
 }
 
 // carryOver goes on with the state of old, the session's rule set of before. What
 // FARs held that hold no more comes back, in order, to be sent.
 func (r *ruleSet) carryOver(old *ruleSet) (free packet.Queue) {
+	r.lastPacket = old.lastPacket
 	for i := range r.qers {
 		for j := range old.qers {
 			if q, o := &r.qers[i], &old.qers[j]; q.id == o.id && q.down == o.down {
@@ -231,8 +221,8 @@ func (r *ruleSet) resumed(f *far) bool {
 	if f.action != actionHold {
 		return false
 	}
-	for i := range r.downlink {
-		if m := r.downlink[i].mar; m != nil && slices.Contains(m.fars[:], f) {
+	for i := range r.downlink.pdrs {
+		if m := r.downlink.pdrs[i].mar; m != nil && slices.Contains(m.fars[:], f) {
 			return slices.ContainsFunc(m.fars[:], func(g *far) bool { return g != nil && g.action == actionTunnel })
 		}
 	}

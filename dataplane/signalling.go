@@ -47,11 +47,11 @@ func (w *worker) errorIndication(b *packet.Buffer, peer *driver.Peer) {
 // tunnel's packets go (TS 23.501 §5.8.2.9): behind the last of them.
 func (w *worker) passEndMarker() {
 	t := w.teids.lookup(w.gtp.TEID)
-	if t == nil || !t.down {
+	if t == nil || t.down == nil {
 		return
 	}
-	for i := range t.pdrs {
-		if f := t.pdrs[i].far; f != nil && f.action == actionTunnel {
+	for i := range t.down.pdrs {
+		if f := t.down.pdrs[i].far; f != nil && f.action == actionTunnel {
 			w.endMarker(&f.out)
 			return
 		}

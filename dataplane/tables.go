@@ -3,6 +3,7 @@ package dataplane
 import (
 	"encoding/binary"
 	"slices"
+	"unsafe"
 
 	"github.com/braid-upf/braid/dataplane/driver"
 	"github.com/braid-upf/braid/packet"
@@ -50,8 +51,8 @@ func orNil[T any](p **T) *T {
 	return *p
 }
 
-// lookupBurst sets out[i] to the tunnel of teids[i], and has the tunnels and their
-// first PDRs in the caches.
+// lookupBurst sets out[i] to the tunnel of teids[i], and has what packets need of them in
+// the caches.
 func (t *teidTable) lookupBurst(teids []uint32, out []*tunnel) {
 	for len(teids) > driver.MaxBurst {
 		t.lookupBurst(teids[:driver.MaxBurst], out[:driver.MaxBurst])
@@ -68,63 +69,34 @@ func (t *teidTable) lookupBurst(teids []uint32, out []*tunnel) {
 	t.warm(out)
 }
 
-// warm loads what a packet for each tunnel needs first: the tunnel, its first PDR and
-// its session, and what that PDR points to.
+// warm loads what a packet for each tunnel needs: the tunnel, then its session's bundle.
 func (t *teidTable) warm(out []*tunnel) {
 	warm := uint64(0)
 	for _, u := range out {
 		if u != nil {
-			warm ^= uint64(u.teid)
-		}
-	}
-	for _, u := range out {
-		if u != nil {
-			warm ^= u.session.seid ^ warmPDR(u.pdrs)
-		}
-	}
-	for _, u := range out {
-		if u != nil {
-			warm ^= warmTargets(u.pdrs)
+			warm ^= u.rules.bundle().warm(0)
 		}
 	}
 	t.warmed = warm
 }
 
-// warmPDR loads the first of pdrs.
-func warmPDR(pdrs []pdr) uint64 {
-	if len(pdrs) == 0 {
-		return 0
-	}
-	d := &pdrs[0]
-	warm := d.qfis
-	if d.far != nil {
-		warm++
-	}
-	return warm
-}
+// bundle is what r is the first part of.
+func (r *ruleSet) bundle() *bundle { return (*bundle)(unsafe.Pointer(r)) }
 
-// warmTargets loads what the first of pdrs points to.
-func warmTargets(pdrs []pdr) uint64 {
-	if len(pdrs) == 0 {
-		return 0
-	}
-	d := &pdrs[0]
-	warm := uint64(0)
-	if len(d.ues) > 0 {
-		warm ^= d.ues[0].lo
-	}
-	if d.far != nil {
-		warm ^= uint64(d.far.out.teid)
-	}
-	return warm
+// warm loads what a packet needs that the first PDR detects, or the second. No load waits
+// for another.
+func (k *bundle) warm(pdr int) uint64 {
+	d := &k.pdrs[pdr]
+	return uint64(k.lastPacket) ^ uint64(k.tunnels[0].teid) ^ d.qfis ^ uint64(d.rule.PDR) ^ k.prefixes[pdr].lo ^
+		uint64(k.fars[pdr].id) ^ uint64(k.fars[pdr].out.teid) ^ uint64(k.qers[pdr].id) ^ k.meters[0].up.Octets ^ k.meters[1].up.Octets
 }
 
 // ueTable finds the session of a UE address: tables of prefixes, IPv4 and IPv6 apart,
 // that are asked once for each prefix length in use, the longest first. UE addresses
 // have one length each; framed routes may add some.
 type ueTable struct {
-	v4     hashTable[uint64, *session] // keys by key4
-	v6     hashTable[key6, *session]
+	v4     hashTable[uint64, *ruleSet] // keys by key4
+	v6     hashTable[key6, *ruleSet]
 	secret secret
 
 	lengths4, lengths6 []uint8 // in use, falling
@@ -137,7 +109,7 @@ type ueTable struct {
 	hashes         [driver.MaxBurst]uint64
 	keys4          [driver.MaxBurst]uint64
 	keys6          [driver.MaxBurst]key6
-	found          [driver.MaxBurst]**session
+	found          [driver.MaxBurst]**ruleSet
 	warmed         uint64
 }
 
@@ -190,7 +162,7 @@ func split(a *packet.Addr) (hi, lo uint64, v4 bool) {
 func (t *ueTable) len() int { return t.v4.len + t.v6.len }
 
 // put makes s the session of k.
-func (t *ueTable) put(k ueKey, s *session) {
+func (t *ueTable) put(k ueKey, s *ruleSet) {
 	hi, lo, v4 := split(&k.addr)
 	if v4 && k.bits >= 96 {
 		n := t.v4.len
@@ -231,7 +203,7 @@ func count(lengths *[]uint8, counts []int, n uint8, more int) {
 
 // lookup is the session of a: that of the longest prefix that a is in, nil if there is
 // none.
-func (t *ueTable) lookup(a *packet.Addr) *session {
+func (t *ueTable) lookup(a *packet.Addr) *ruleSet {
 	hi, lo, v4 := split(a)
 	if v4 {
 		for _, n := range t.lengths4 {
@@ -253,7 +225,7 @@ func (t *ueTable) lookup(a *packet.Addr) *session {
 
 // lookupBurst sets out[i] to the session of addrs[i], and has the sessions and their
 // first downlink PDRs in the caches.
-func (t *ueTable) lookupBurst(addrs []packet.Addr, out []*session) {
+func (t *ueTable) lookupBurst(addrs []packet.Addr, out []*ruleSet) {
 	for len(addrs) > driver.MaxBurst {
 		t.lookupBurst(addrs[:driver.MaxBurst], out[:driver.MaxBurst])
 		addrs, out = addrs[driver.MaxBurst:], out[driver.MaxBurst:]
@@ -287,7 +259,7 @@ func (t *ueTable) lookupBurst(addrs []packet.Addr, out []*session) {
 }
 
 // settle writes what was found for as to out, and gives the rest of as.
-func (t *ueTable) settle(as []address, out []*session) []address {
+func (t *ueTable) settle(as []address, out []*ruleSet) []address {
 	rest := as[:0]
 	for j, a := range as {
 		if s := t.found[j]; s != nil {
@@ -299,28 +271,12 @@ func (t *ueTable) settle(as []address, out []*session) []address {
 	return rest
 }
 
-// warm loads what a packet for each session needs first: the session, its rules, the
-// first downlink PDR, and what that points to.
-func (t *ueTable) warm(out []*session) {
+// warm loads what a packet for each session needs.
+func (t *ueTable) warm(out []*ruleSet) {
 	warm := uint64(0)
-	for _, s := range out {
-		if s != nil {
-			warm ^= s.seid
-		}
-	}
-	for _, s := range out {
-		if s != nil {
-			warm ^= uint64(s.rules.mtu)
-		}
-	}
-	for _, s := range out {
-		if s != nil {
-			warm ^= warmPDR(s.rules.downlink)
-		}
-	}
-	for _, s := range out {
-		if s != nil {
-			warm ^= warmTargets(s.rules.downlink)
+	for _, r := range out {
+		if r != nil {
+			warm ^= r.bundle().warm(1)
 		}
 	}
 	t.warmed = warm

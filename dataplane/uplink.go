@@ -8,9 +8,9 @@ import (
 	"github.com/braid-upf/braid/packet"
 )
 
-// tunnelled works on a GTP-U message from peer, received at our address local.
-// handed: another worker handed it over.
-func (w *worker) tunnelled(b *packet.Buffer, peer *driver.Peer, local uint8, handed bool) {
+// tunnelled works on a GTP-U message from peer, received at our address local; t is the
+// tunnel of its TEID, nil if there is none here. handed: another worker handed it over.
+func (w *worker) tunnelled(b *packet.Buffer, t *tunnel, peer *driver.Peer, local uint8, handed bool) {
 	if r := gtpu.Parse(b.Bytes(), &w.gtp); r != gtpu.OK {
 		w.count.gtpu[r]++
 		if r == gtpu.UnknownExtension {
@@ -24,7 +24,6 @@ func (w *worker) tunnelled(b *packet.Buffer, peer *driver.Peer, local uint8, han
 		w.signalling(b, peer, local)
 		return
 	}
-	t := w.teids.lookup(w.gtp.TEID)
 	if t == nil {
 		w.strangeTEID(b, peer, local, handed)
 		return
@@ -42,11 +41,18 @@ func (w *worker) tunnelled(b *packet.Buffer, peer *driver.Peer, local uint8, han
 	}
 	b.SetLen(w.ip.End)
 	w.qfi = w.gtp.QFI
-	if t.down {
+	if t.down != nil && (len(t.up.pdrs) == 0 || w.isForUE(b, t.rules)) {
 		w.fromTunnel(b, t)
 	} else {
 		w.uplink(b, t)
 	}
+}
+
+// isForUE says whether the packet in hand, out of a tunnel that has both, is for the UE
+// and not from it: it comes from elsewhere, and goes to one of the UE's addresses or
+// advertises its router.
+func (w *worker) isForUE(b *packet.Buffer, r *ruleSet) bool {
+	return !r.has(&w.ip.Src) && (r.has(&w.ip.Dst) || packet.IsRouterAdvertisement(b.Bytes(), &w.ip))
 }
 
 // fromTunnel works on a packet for the UE that came out of a tunnel: N9, the CP
@@ -54,34 +60,33 @@ func (w *worker) tunnelled(b *packet.Buffer, peer *driver.Peer, local uint8, han
 func (w *worker) fromTunnel(b *packet.Buffer, t *tunnel) {
 	w.flow.downlink(&w.ip)
 	if w.ip.Fragment {
-		w.fragment(t.session, true)
+		w.fragment(t.rules.session, true)
 	}
 	if w.ip.Version == 6 && !isGlobal(&w.ip.Dst) {
-		w.flow.local = t.session.rules.prefix6 // the CP function's advertisements
+		w.flow.local = t.rules.prefix6 // the CP function's advertisements
 	}
-	d, spoofed := t.match(&w.flow, w.gtp.QFI)
+	d, spoofed := t.down.lookup(&w.flow, w.gtp.QFI, b.Bytes())
 	switch {
 	case d == nil && spoofed:
 		w.drop(b, dropUnknownUE)
 	case d == nil:
 		w.drop(b, dropNoPDRDownlink)
 	default:
-		w.deliver(t.session, d, b)
+		w.deliver(t.rules, d, b)
 	}
 }
 
 // uplink works on a packet of the UE.
 func (w *worker) uplink(b *packet.Buffer, t *tunnel) {
-	s := t.session
 	w.flow.uplink(&w.ip)
 	if w.ip.Fragment {
-		w.fragment(s, false)
+		w.fragment(t.rules.session, false)
 	}
 	if w.ip.Version == 6 && !isGlobal(&w.ip.Src) {
 		w.linkLocal(b, t)
 		return
 	}
-	d, spoofed := t.match(&w.flow, w.gtp.QFI)
+	d, spoofed := t.up.lookup(&w.flow, w.gtp.QFI, b.Bytes())
 	switch {
 	case d == nil && spoofed:
 		w.drop(b, dropSpoofedSource)
@@ -90,23 +95,23 @@ func (w *worker) uplink(b *packet.Buffer, t *tunnel) {
 		w.drop(b, dropNoPDRUplink)
 		return
 	}
-	w.leave(b, s, d)
+	w.leave(b, t.rules, d)
 }
 
 // leave brings a packet of the UE that PDR d detected on its way.
-func (w *worker) leave(b *packet.Buffer, s *session, d *pdr) {
-	instead, ok := w.admit(s, d, b)
+func (w *worker) leave(b *packet.Buffer, r *ruleSet, d *pdr) {
+	instead, ok := w.admit(r, d, b)
 	switch {
 	case !ok:
 		return
 	case instead == nil:
 		instead = d.far
 	}
-	if instead != nil && instead.action == actionN6 && s.proxied {
-		w.proxyUplink(b, s, d)
+	if instead != nil && instead.action == actionN6 && r.proxied {
+		w.proxyUplink(b, r.session, d)
 		return
 	}
-	w.forward(s, d, instead, d.access, b)
+	w.forward(r, d, instead, d.access, b)
 }
 
 // proxyUplink sends a packet of a session that has proxied connections to N6, by way of

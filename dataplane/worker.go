@@ -30,6 +30,7 @@ type worker struct {
 	swept    proxy.Time          // when sweep was last called, or roaming filled
 
 	rx, tx driver.Burst
+	keys   burstKeys
 	out    proxy.Out
 	now    proxy.Time
 	ticked proxy.Time // when proxy.Tick was last called
@@ -91,17 +92,8 @@ func (w *worker) patience() time.Duration {
 func (w *worker) burst() {
 	w.now = w.plane.clock()
 	w.runCommands()
-	for i := range w.rx.N3 {
-		p := &w.rx.N3[i]
-		w.count.n[n3Received]++
-		w.count.n[n3ReceivedBytes] += uint64(p.Buf.Len())
-		w.tunnelled(p.Buf, p.Peer, p.Local, false)
-	}
-	for _, b := range w.rx.N6 {
-		w.count.n[n6Received]++
-		w.count.n[n6ReceivedBytes] += uint64(b.Len())
-		w.downlink(b, false)
-	}
+	w.fromN3()
+	w.fromN6()
 	w.takeHandedOver()
 	if w.now-w.ticked >= proxy.Time(proxy.TickInterval) && !w.proxy.Idle() {
 		w.ticked = w.now
@@ -113,6 +105,49 @@ func (w *worker) burst() {
 	w.forwardProxied()
 	w.send()
 	w.wakeOthers()
+}
+
+// fromN3 works on what came from N3; first all tunnels are looked up, see [teidTable].
+func (w *worker) fromN3() {
+	for rest := w.rx.N3; len(rest) > 0; {
+		some := rest[:min(len(rest), driver.MaxBurst)]
+		rest = rest[len(some):]
+		for i := range some {
+			w.keys.teids[i] = gtpu.TEID(some[i].Buf.Bytes())
+		}
+		w.teids.lookupBurst(w.keys.teids[:len(some)], w.keys.tunnels[:len(some)])
+		for i := range some {
+			p := &some[i]
+			w.count.n[n3Received]++
+			w.count.n[n3ReceivedBytes] += uint64(p.Buf.Len())
+			w.tunnelled(p.Buf, w.keys.tunnels[i], p.Peer, p.Local, false)
+		}
+	}
+}
+
+// fromN6 works on what came from N6; first all sessions are looked up, see [ueTable].
+func (w *worker) fromN6() {
+	for rest := w.rx.N6; len(rest) > 0; {
+		some := rest[:min(len(rest), driver.MaxBurst)]
+		rest = rest[len(some):]
+		for i, b := range some {
+			packet.Destination(b.Bytes(), &w.keys.addrs[i])
+		}
+		w.ues.lookupBurst(w.keys.addrs[:len(some)], w.keys.rules[:len(some)])
+		for i, b := range some {
+			w.count.n[n6Received]++
+			w.count.n[n6ReceivedBytes] += uint64(b.Len())
+			w.downlink(b, w.keys.rules[i], false)
+		}
+	}
+}
+
+// burstKeys are what a burst's packets are looked up by, and what was found.
+type burstKeys struct {
+	teids   [driver.MaxBurst]uint32
+	tunnels [driver.MaxBurst]*tunnel
+	addrs   [driver.MaxBurst]packet.Addr
+	rules   [driver.MaxBurst]*ruleSet
 }
 
 // send hands tx to the driver.
@@ -159,17 +194,15 @@ func (w *worker) install(seid uint64, rs *ruleSet) (gone []Usage) {
 		w.unlink(s)
 	}
 	old := s.rules
-	s.rules, s.proxy.MTU = rs, rs.mtu
-	s.proxied = s.proxied || rs.proxied
+	s.rules, s.proxy.MTU, rs.session = rs, rs.mtu, s
+	rs.proxied = rs.proxied || old != nil && old.proxied
 	for i := range rs.tunnels {
-		t := &rs.tunnels[i]
-		t.session = s
-		w.teids.put(t.teid, t)
+		w.teids.put(rs.tunnels[i].teid, &rs.tunnels[i])
 	}
 	for _, k := range rs.ues {
-		w.ues.put(k, s)
+		w.ues.put(k, rs)
 	}
-	if s.proxied {
+	if rs.proxied {
 		w.proxy.AccessRules(w.now, &s.proxy, rs.ruleOf, &w.out)
 		w.forwardProxied()
 	}
@@ -180,7 +213,7 @@ func (w *worker) install(seid uint64, rs *ruleSet) (gone []Usage) {
 	if old != nil {
 		gone = w.readings(old, func(m *meter) bool { return rs.meter(m.id) == nil })
 		free := rs.carryOver(old)
-		w.letGo(s, &free)
+		w.letGo(rs, &free)
 	}
 	return gone
 }

@@ -183,6 +183,15 @@ func Parse(b []byte, h *Header) Reason {
 	return OK
 }
 
+// TEID is the TEID in the header of the message b, 0 if b is too short for one. It looks at
+// nothing else.
+func TEID(b []byte) uint32 {
+	if len(b) < fixedLen {
+		return 0
+	}
+	return binary.BigEndian.Uint32(b[4:])
+}
+
 // parseExtensions walks the extension headers of the message b, whose next
 // extension header type stands in the last octet of the optional part.
 func parseExtensions(b []byte, h *Header) Reason {

@@ -99,6 +99,19 @@ func Parse(b []byte, p *Info) Reason {
 	return OK
 }
 
+// Destination sets a to the destination address of the IP packet b, to the zero Addr if b
+// is too short or of no IP version. It looks at nothing else.
+func Destination(b []byte, a *Addr) {
+	switch {
+	case len(b) >= 20 && b[0]>>4 == 4:
+		setAddr4(a, b[16:])
+	case len(b) >= 40 && b[0]>>4 == 6:
+		copy(a[:], b[24:40])
+	default:
+		*a = Addr{}
+	}
+}
+
 func parse4(b []byte, p *Info) (first bool, r Reason) {
 	if len(b) < 20 {
 		return false, TooShort

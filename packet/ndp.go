@@ -23,6 +23,13 @@ func IsRouterSolicitation(b []byte, p *Info) bool {
 		p.End > p.L4 && b[p.L4] == ndpRouterSolicitation
 }
 
+// IsRouterAdvertisement says whether packet b, which Parse described in p, is a Router
+// Advertisement, valid or not.
+func IsRouterAdvertisement(b []byte, p *Info) bool {
+	return p.Version == 6 && p.Proto == ProtoICMPv6 && (!p.Fragment || p.FirstFragment) &&
+		p.End > p.L4 && b[p.L4] == ndpRouterAdvertisement
+}
+
 // ValidRouterSolicitation says whether the Router Solicitation b is to be heard
 // (RFC 4861 §6.1.1; fragments are not, RFC 6980 §5).
 func ValidRouterSolicitation(b []byte, p *Info) bool {
