@@ -30,12 +30,14 @@ const Forever = time.Duration(math.MaxInt64)
 // ParseBAR reads a Create BAR or either kind of Update BAR.
 func ParseBAR(i *ie.IE) (*BAR, *Error) {
 	r := &BAR{}
-	var id *uint8
+	found := false
 	err := children(i, func(c *ie.IE) *Error {
 		switch c.Type {
 		case ie.BARID:
-			v, err := u8(c)
-			return set(&id, v, err)
+			var err *Error
+			r.ID, err = u8(c)
+			found = true
+			return err
 		case ie.DownlinkDataNotificationDelay:
 			v, err := u8(c)
 			return set(&r.Delay, v, err)
@@ -58,10 +60,7 @@ func ParseBAR(i *ie.IE) (*BAR, *Error) {
 		}
 		return nil
 	})
-	if id != nil {
-		r.ID = *id
-	}
-	if err == nil && id == nil {
+	if err == nil && !found {
 		err = missing("BAR", ie.BARID)
 	}
 	return r, of(err, RuleBAR, uint32(r.ID))

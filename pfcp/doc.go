@@ -10,6 +10,8 @@
 //
 // IE types above 271 are unknown to go-pfcp; those that we use are here.
 //
-// Left out: PFD management, traffic endpoints, Ethernet and MBS sessions, redundant
-// transmission, usage reports.
+// Bounds: what [MaxDatagram], and the limits on IEs, messages and stored answers beside
+// it, let in costs milliseconds at most, whatever it holds.
+//
+// Left out: Ethernet and MBS sessions, redundant transmission.
 package pfcp

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"math/rand/v2"
 	"net"
 	"net/netip"
@@ -25,7 +26,7 @@ var ErrTimeout = errors.New("no response")
 
 // Handler answers a request of a peer. It runs on the endpoint's goroutine, one
 // request at a time: it must not call [Endpoint.Request], whose response only
-// that goroutine could take. It owns req. The endpoint sets the response's
+// that goroutine could take; [Endpoint.Start] it may. It owns req. The endpoint sets the response's
 // sequence number; nil means silence.
 type Handler func(peer netip.AddrPort, req message.Message) (resp message.Message)
 
@@ -34,6 +35,10 @@ type Config struct {
 	Addr           netip.AddrPort // local address; port 0 = any free one
 	RetransTimeout time.Duration  // T1: wait before a request is sent again; 0 = 1 s
 	MaxRetrans     int            // N1: how often it is sent again after the first time
+
+	// Allow, if set, says whether a peer's datagrams are looked at: the others are
+	// dropped unread and counted. It is asked once for each.
+	Allow func(netip.Addr) bool
 
 	// Malformed, if set, answers a request whose header is sound and whose IEs
 	// are not; why is an [*Error]. Without it such a request meets silence.
@@ -67,9 +72,15 @@ type transaction struct {
 	sequence uint32
 }
 
+// pendingRequest is a request without a response yet.
 type pendingRequest struct {
-	typ      uint8                // of the request
-	response chan message.Message // room for one
+	typ      uint8 // of the request
+	name     string
+	datagram []byte
+	done     func(message.Message, error)
+
+	sent  int         // how often; guarded by Endpoint.mu
+	timer *time.Timer // of the next time; guarded by Endpoint.mu
 }
 
 // Listen binds the socket and starts to serve. It turns off go-pfcp's own log.
@@ -106,56 +117,120 @@ func (e *Endpoint) LocalAddr() netip.AddrPort {
 	return unmap(e.conn.LocalAddr().(*net.UDPAddr).AddrPort())
 }
 
+// Dropped is the number of datagrams of peers that Allow did not let in.
+func (e *Endpoint) Dropped() uint64 { return e.inbox.Dropped() }
+
 // Close ends the endpoint and waits until its goroutine is gone; requests under
-// way return [net.ErrClosed]. It must not be called by a handler.
+// way end with [net.ErrClosed]. It must not be called by a handler.
 func (e *Endpoint) Close() error {
 	e.mu.Lock()
 	e.closed = true
 	e.mu.Unlock()
 	err := e.conn.Close()
 	<-e.done
+	e.mu.Lock()
+	left := maps.Clone(e.pending)
+	e.mu.Unlock()
+	for key, p := range left {
+		e.finish(key, p, nil, net.ErrClosed)
+	}
 	return err
 }
 
-// Request sends req to peer under a fresh sequence number, again after each
-// RetransTimeout, and returns the response: whatever it says, so the caller looks
-// at its Cause. The error wraps [ErrTimeout], [net.ErrClosed], the context's or
-// the socket's error.
+// Request is [Endpoint.Start] that waits: it returns the response, whatever that
+// says, or an error that wraps [ErrTimeout], [net.ErrClosed], the context's or the
+// socket's error.
 func (e *Endpoint) Request(ctx context.Context, peer netip.AddrPort, req message.Message) (message.Message, error) {
+	type result struct {
+		resp message.Message
+		err  error
+	}
+	answered := make(chan result, 1)
+	stop, err := e.Start(peer, req, func(resp message.Message, err error) { answered <- result{resp, err} })
+	if err != nil {
+		return nil, err
+	}
+	select {
+	case r := <-answered:
+		return r.resp, r.err
+	case <-ctx.Done():
+		stop()
+		return nil, fmt.Errorf("%s to %v: %w", req.MessageTypeName(), peer, context.Cause(ctx))
+	}
+}
+
+// Start sends req to peer under a fresh sequence number, and again after each
+// RetransTimeout until there is a response. It does not wait: done is called once,
+// with the response, whatever that says, so the caller looks at its Cause; or with an
+// error that wraps [ErrTimeout], [net.ErrClosed] or the socket's error. After an error
+// of Start itself, or after stop, done is not called; a call that stop meets under way
+// goes on. done runs on the endpoint's receiving goroutine or on a timer's: it must
+// not wait for anything of this endpoint but may call Start.
+func (e *Endpoint) Start(peer netip.AddrPort, req message.Message, done func(message.Message, error)) (stop func(), err error) {
 	peer = unmap(peer)
-	p := &pendingRequest{typ: req.MessageType(), response: make(chan message.Message, 1)}
+	p := &pendingRequest{typ: req.MessageType(), name: req.MessageTypeName(), done: done}
+	fail := func(err error) (func(), error) {
+		return nil, fmt.Errorf("%s to %v: %w", p.name, peer, err)
+	}
 	key, err := e.register(peer, p)
 	if err != nil {
-		return nil, fmt.Errorf("%s to %v: %w", req.MessageTypeName(), peer, err)
+		return fail(err)
 	}
-	defer e.unregister(key)
-
 	req.SetSequenceNumber(key.sequence)
-	datagram, err := marshal(req)
+	if p.datagram, err = marshal(req); err == nil {
+		err = e.transmit(key, p)
+	}
 	if err != nil {
-		return nil, fmt.Errorf("%s to %v: %w", req.MessageTypeName(), peer, err)
+		e.take(key, p)
+		return fail(err)
 	}
-	timer := time.NewTimer(0)
-	defer timer.Stop()
-	for sent := 0; ; {
-		select {
-		case resp := <-p.response:
-			return resp, nil
-		case <-ctx.Done():
-			return nil, fmt.Errorf("%s to %v: %w", req.MessageTypeName(), peer, context.Cause(ctx))
-		case <-e.done:
-			return nil, fmt.Errorf("%s to %v: %w", req.MessageTypeName(), peer, net.ErrClosed)
-		case <-timer.C:
-			if sent > e.cfg.MaxRetrans {
-				return nil, fmt.Errorf("%s to %v, sent %d times: %w", req.MessageTypeName(), peer, sent, ErrTimeout)
-			}
-			if err := e.send(peer, datagram); err != nil {
-				return nil, fmt.Errorf("%s to %v: %w", req.MessageTypeName(), peer, err)
-			}
-			sent++
-			timer.Reset(e.cfg.RetransTimeout)
+	return func() { e.take(key, p) }, nil
+}
+
+// transmit sends p, once more, unless it is no longer pending.
+func (e *Endpoint) transmit(key transaction, p *pendingRequest) error {
+	e.mu.Lock()
+	if e.pending[key] != p {
+		e.mu.Unlock()
+		return nil
+	}
+	if p.sent > e.cfg.MaxRetrans {
+		e.mu.Unlock()
+		return fmt.Errorf("sent %d times: %w", p.sent, ErrTimeout)
+	}
+	p.sent++
+	p.timer = time.AfterFunc(e.cfg.RetransTimeout, func() {
+		if err := e.transmit(key, p); err != nil {
+			e.finish(key, p, nil, err)
 		}
+	})
+	e.mu.Unlock()
+	return e.send(key.peer, p.datagram)
+}
+
+// take ends p and says whether it was still pending.
+func (e *Endpoint) take(key transaction, p *pendingRequest) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.pending[key] != p {
+		return false
 	}
+	delete(e.pending, key)
+	if p.timer != nil {
+		p.timer.Stop()
+	}
+	return true
+}
+
+// finish ends p with a response or an error, if it is still pending.
+func (e *Endpoint) finish(key transaction, p *pendingRequest, resp message.Message, err error) {
+	if !e.take(key, p) {
+		return
+	}
+	if err != nil {
+		err = fmt.Errorf("%s to %v: %w", p.name, key.peer, err)
+	}
+	p.done(resp, err)
 }
 
 // register takes a sequence number. The numbers of all peers come from one
@@ -175,12 +250,6 @@ func (e *Endpoint) register(peer netip.AddrPort, p *pendingRequest) (transaction
 			return key, nil
 		}
 	}
-}
-
-func (e *Endpoint) unregister(key transaction) {
-	e.mu.Lock()
-	delete(e.pending, key)
-	e.mu.Unlock()
 }
 
 func (e *Endpoint) send(peer netip.AddrPort, datagram []byte) error {
@@ -245,10 +314,7 @@ func (e *Endpoint) receiveResponse(peer netip.AddrPort, b []byte, h header) {
 		e.cfg.Log.Warn("malformed response", "peer", peer, "type", h.typ, "err", err)
 		return
 	}
-	select {
-	case p.response <- m:
-	default: // a second response to the same request
-	}
+	e.finish(transaction{peer, h.sequence}, p, m, nil)
 }
 
 func marshal(m message.Message) ([]byte, error) {

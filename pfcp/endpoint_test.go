@@ -241,21 +241,9 @@ func TestStoredAnswers(t *testing.T) {
 			t.Errorf("%s: sequence number %#x", tc.name, seq)
 		}
 	}
-	in.forget(start.Add(time.Hour))
-	if len(in.answers) != 0 || len(in.expiry) != 0 {
-		t.Errorf("%d answers are kept for ever", len(in.answers))
-	}
-}
-
-func TestStoredAnswersBounded(t *testing.T) {
-	in := NewInbox(Config{}, heartbeats)
-	for i := range maxAnswers + 10 {
-		m := heartbeat()
-		m.SetSequenceNumber(uint32(i))
-		in.Receive(loopback(), encode(t, m), time.Unix(0, int64(i)))
-	}
-	if len(in.answers) != maxAnswers {
-		t.Errorf("%d answers, want %d", len(in.answers), maxAnswers)
+	in.answers.forget(start.Add(time.Hour))
+	if len(in.answers.answers) != 0 || len(in.answers.expiry) != 0 || in.answers.count != 0 {
+		t.Errorf("%d answers are kept for ever", len(in.answers.answers))
 	}
 }
 
@@ -332,7 +320,8 @@ func TestDeepGroupsAreCheap(t *testing.T) {
 		binary.BigEndian.PutUint16(b[off+2:], uint16(len(b)-off-4))
 	}
 	start := time.Now()
-	if err := checkIEs(b, 0, maxDepth); err == nil {
+	left := len(b)
+	if err := checkIEs(b, 0, maxDepth, &left); err == nil {
 		t.Error("taken")
 	}
 	if d := time.Since(start); d > 100*time.Millisecond {
@@ -372,4 +361,100 @@ func FuzzInbox(f *testing.F) {
 			}
 		}
 	})
+}
+
+// TestAllow: datagrams of other peers are dropped before they are read, and counted.
+func TestAllow(t *testing.T) {
+	calls := 0
+	friend, foe := netip.MustParseAddrPort("10.0.0.1:8805"), netip.MustParseAddrPort("10.0.0.2:8805")
+	in := NewInbox(Config{Allow: func(a netip.Addr) bool { return a == friend.Addr() }}, func(netip.AddrPort, message.Message) message.Message {
+		calls++
+		return message.NewHeartbeatResponse(0, RecoveryTimeStampIE(time.Unix(5, 0)))
+	})
+	if got := in.Receive(friend, encode(t, heartbeat()), time.Unix(0, 0)); len(got) != 1 || calls != 1 || in.Dropped() != 0 {
+		t.Errorf("of a friend: answers %x, %d calls, %d dropped", got, calls, in.Dropped())
+	}
+	for _, b := range [][]byte{encode(t, heartbeat()), {0xff}} {
+		if got := in.Receive(foe, b, time.Unix(0, 0)); got != nil {
+			t.Errorf("of a foe: answers %x", got)
+		}
+	}
+	if calls != 1 || in.Dropped() != 2 {
+		t.Errorf("%d calls, %d dropped", calls, in.Dropped())
+	}
+}
+
+// TestFloodedAnswers: a peer that floods us, from as many ports as it likes, and a
+// crowd of peers, push nobody else's answer out.
+func TestFloodedAnswers(t *testing.T) {
+	calls := map[netip.Addr]int{}
+	in := NewInbox(Config{}, func(peer netip.AddrPort, m message.Message) message.Message {
+		calls[peer.Addr()]++
+		return heartbeats(peer, m)
+	})
+	smf := netip.MustParseAddrPort("10.0.0.1:8805")
+	now := time.Unix(1000, 0)
+	send := func(peer netip.AddrPort, sequence uint32) {
+		m := heartbeat()
+		m.SetSequenceNumber(sequence)
+		in.Receive(peer, encode(t, m), now)
+	}
+	send(smf, 7)
+	flooder := netip.MustParseAddr("10.0.0.2")
+	for i := range maxPeerAnswers + 10 {
+		send(netip.AddrPortFrom(flooder, uint16(i)), uint32(i>>4))
+	}
+	if got := len(in.answers.expiry[flooder]); got != maxPeerAnswers {
+		t.Errorf("%d answers of the flooder, want %d", got, maxPeerAnswers)
+	}
+	for i := range 2 * maxPeers {
+		send(netip.AddrPortFrom(netip.AddrFrom4([4]byte{172, 16, byte(i >> 8), byte(i)}), 8805), 1)
+	}
+	if got := len(in.answers.expiry); got != maxPeers {
+		t.Errorf("answers of %d addresses, want %d", got, maxPeers)
+	}
+	send(smf, 7)
+	if calls[smf.Addr()] != 1 {
+		t.Errorf("the request was worked on %d times", calls[smf.Addr()])
+	}
+	if in.answers.count != len(in.answers.answers) {
+		t.Errorf("%d answers, counted %d", len(in.answers.answers), in.answers.count)
+	}
+}
+
+// TestMaxIEs: the IEs of a message are counted wherever they stand.
+func TestMaxIEs(t *testing.T) {
+	message := func(outer, inner int) []byte {
+		group := binary.BigEndian.AppendUint16([]byte{0, byte(ie.CreatePDR)}, uint16(4*inner))
+		group = append(group, bytes.Repeat([]byte{3, 0, 0, 0}, inner)...)
+		b := append([]byte{0x20, 1, 0, 0, 0, 0, 1, 0}, group...)
+		b = append(b, bytes.Repeat([]byte{3, 0, 0, 0}, outer-1)...)
+		binary.BigEndian.PutUint16(b[2:], uint16(len(b)-4))
+		return b
+	}
+	for _, tc := range []struct {
+		outer, inner int
+		taken        bool
+	}{{maxIEs, 0, true}, {maxIEs + 1, 0, false}, {1, maxIEs - 1, true}, {1, maxIEs, false}} {
+		b := message(tc.outer, tc.inner)
+		h, err := parseHeader(b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = parseMessage(b, h)
+		var why *Error
+		if (err == nil) != tc.taken || err != nil && (!errors.As(err, &why) || why.Cause != ie.CauseNoResourcesAvailable) {
+			t.Errorf("%d IEs and %d inside: %v", tc.outer, tc.inner, err)
+		}
+	}
+}
+
+// TestManyMessages: a datagram's messages are bounded.
+func TestManyMessages(t *testing.T) {
+	in := NewInbox(Config{}, heartbeats)
+	m := encode(t, heartbeat())
+	m[0] |= 4
+	if got := in.Receive(loopback(), bytes.Repeat(m, maxMessages+5), time.Unix(0, 0)); len(got) != maxMessages {
+		t.Errorf("%d answers, want %d", len(got), maxMessages)
+	}
 }

@@ -9,7 +9,7 @@ type FAR struct {
 	Forwarding  *Forwarding
 	Duplicates  []Forwarding // Duplicating Parameters, or updates of them: one for each, in order
 	BARID       *uint8
-	Unsupported uint16 // redundant transmission
+	Unsupported uint16 // redundant transmission, MBS
 }
 
 // Flags of the Apply Action IE (§8.2.26).
@@ -30,7 +30,7 @@ type Forwarding struct {
 	OuterHeader     *OuterHeaderCreation
 	TOS             *uint8 // Transport Level Marking: TOS or traffic class of the outer header, less what its mask leaves out
 	EndMarker       bool   // SNDEM of an update's PFCPSMReq-Flags; not a part of the rule
-	Unsupported     uint16 // redirection, header enrichment, proxying, forwarding policy
+	Unsupported     uint16 // redirection, header enrichment, proxying, forwarding policy, replaced addresses
 }
 
 // flagSNDEM is SNDEM of the PFCPSMReq-Flags IE (§8.2.35): send End Markers.
@@ -49,12 +49,14 @@ func EndMarkers(i *ie.IE) (bool, *Error) {
 // ParseFAR reads a Create FAR or an Update FAR.
 func ParseFAR(i *ie.IE) (*FAR, *Error) {
 	f := &FAR{}
-	var id *uint32
+	found := false
 	err := children(i, func(c *ie.IE) *Error {
 		switch c.Type {
 		case ie.FARID:
-			v, err := u32(c)
-			return set(&id, v, err)
+			var err *Error
+			f.ID, err = u32(c)
+			found = true
+			return err
 		case ie.ApplyAction:
 			b, err := octets(c, 1)
 			if err != nil {
@@ -74,15 +76,12 @@ func ParseFAR(i *ie.IE) (*FAR, *Error) {
 		case ie.BARID:
 			v, err := u8(c)
 			return set(&f.BARID, v, err)
-		case ie.RedundantTransmissionForwardingParameters:
+		case ie.RedundantTransmissionForwardingParameters, typeMBSMulticastParameters, typeAddMBSUnicastParameters:
 			f.Unsupported = c.Type
 		}
 		return nil
 	})
-	if id != nil {
-		f.ID = *id
-	}
-	if err == nil && id == nil {
+	if err == nil && !found {
 		err = missing("FAR", ie.FARID)
 	}
 	return f, of(err, RuleFAR, f.ID)
@@ -113,7 +112,7 @@ func parseForwarding(i *ie.IE) (Forwarding, *Error) {
 			v, err := u8(c)
 			f.EndMarker = v&flagSNDEM != 0
 			return err
-		case ie.RedirectInformation, ie.ForwardingPolicy, ie.HeaderEnrichment, ie.Proxying:
+		case ie.RedirectInformation, ie.ForwardingPolicy, ie.HeaderEnrichment, ie.Proxying, typeAddressReplacement:
 			f.Unsupported = c.Type
 		}
 		return nil

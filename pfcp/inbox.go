@@ -6,61 +6,59 @@ import (
 	"hash/maphash"
 	"log/slog"
 	"net/netip"
+	"sync/atomic"
 	"time"
 
 	"github.com/wmnsk/go-pfcp/ie"
 	"github.com/wmnsk/go-pfcp/message"
 )
 
-// answerLife is how long an answer is kept for a retransmitted request, and the
-// least time before a sequence number is used again towards a peer.
-const answerLife = 15 * time.Second
-
-// maxAnswers bounds the store of answers; beyond it the oldest goes first.
-const maxAnswers = 1 << 14
+// maxMessages is how many messages of one datagram are taken. We do not tell that we
+// take more than one (BUNDL), so that none has to come.
+const maxMessages = 32
 
 // Inbox is the half of an [Endpoint] that takes datagrams, without a socket and
 // without a clock: it guards, parses, hands requests to the handler, and gives the
 // stored answer to a retransmitted request. It is for one goroutine.
 type Inbox struct {
 	handler   Handler
+	allow     func(netip.Addr) bool // nil = any
+	dropped   atomic.Uint64
 	malformed func(netip.AddrPort, uint8, uint64, *Error) message.Message
 	log       *slog.Logger
 	response  func(peer netip.AddrPort, b []byte, h header) // nil = responses are discarded
 
 	seed    maphash.Seed
-	answers map[transaction]answer
-	expiry  []expiringAnswer // oldest first; times rise
+	answers answerStore
 }
 
-// answer is what a request got, and a hash of that request: a peer that restarts
-// begins its sequence numbers anew, and its new request must not get an answer to
-// an old one.
-type answer struct {
-	request  uint64
-	datagram []byte
-	at       time.Time
-}
-
-type expiringAnswer struct {
-	transaction
-	at time.Time
-}
-
-// NewInbox makes an inbox; of cfg it uses Malformed and Log.
+// NewInbox makes an inbox; of cfg it uses Allow, Malformed and Log.
 func NewInbox(cfg Config, h Handler) *Inbox {
 	return &Inbox{
-		handler: h, malformed: cfg.Malformed, log: orDiscard(cfg.Log),
-		seed: maphash.MakeSeed(), answers: make(map[transaction]answer),
+		handler: h, allow: cfg.Allow, malformed: cfg.Malformed, log: orDiscard(cfg.Log),
+		seed: maphash.MakeSeed(), answers: newAnswerStore(),
 	}
 }
+
+// Dropped is the number of datagrams of peers that Allow did not let in. It may be
+// called from any goroutine.
+func (in *Inbox) Dropped() uint64 { return in.dropped.Load() }
 
 // Receive takes one datagram, which may hold more than one message (TS 29.244
 // §7.2.2.1, follow-on flag), and returns the datagrams to send back. It keeps
 // datagram. now must not run backwards.
 func (in *Inbox) Receive(peer netip.AddrPort, datagram []byte, now time.Time) (answers [][]byte) {
-	in.forget(now)
+	if in.allow != nil && !in.allow(peer.Addr()) {
+		in.dropped.Add(1)
+		return nil
+	}
+	in.answers.forget(now)
+	messages := 0
 	for rest := datagram; len(rest) > 0; {
+		if messages++; messages > maxMessages {
+			in.log.Warn("too many messages in one datagram", "peer", peer, "limit", maxMessages)
+			return answers
+		}
 		h, err := parseHeader(rest)
 		if err != nil {
 			in.log.Warn("malformed datagram", "peer", peer, "err", err)
@@ -117,8 +115,8 @@ func versionNotSupported(h header) []byte {
 func (in *Inbox) request(peer netip.AddrPort, b []byte, h header, whole bool, now time.Time) []byte {
 	key := transaction{peer, h.sequence}
 	sum := maphash.Bytes(in.seed, b)
-	if old, ok := in.answers[key]; ok && old.request == sum {
-		return old.datagram
+	if old, ok := in.answers.get(key, sum, now); ok {
+		return old
 	}
 	resp := in.answer(peer, b, h, whole)
 	if resp == nil {
@@ -130,17 +128,19 @@ func (in *Inbox) request(peer netip.AddrPort, b []byte, h header, whole bool, no
 		in.log.Error("encode", "peer", peer, "message", resp.MessageTypeName(), "err", err)
 		return nil
 	}
-	in.remember(key, answer{sum, datagram, now})
+	in.answers.put(key, answer{sum, datagram, now})
 	return datagram
 }
 
 func (in *Inbox) answer(peer netip.AddrPort, b []byte, h header, whole bool) message.Message {
-	err := error(&Error{Cause: ie.CauseInvalidLength, Text: fmt.Sprintf("header says %d octets, datagram has %d", h.length, len(b))})
+	var req message.Message
+	var err error
 	if whole {
-		var req message.Message
 		if req, err = parseMessage(b, h); err == nil {
 			return in.handler(peer, req)
 		}
+	} else {
+		err = &Error{Cause: ie.CauseInvalidLength, Text: fmt.Sprintf("header says %d octets, datagram has %d", h.length, len(b))}
 	}
 	in.log.Warn("malformed request", "peer", peer, "type", h.typ, "err", err)
 	var why *Error
@@ -148,28 +148,4 @@ func (in *Inbox) answer(peer netip.AddrPort, b []byte, h header, whole bool) mes
 		return nil
 	}
 	return in.malformed(peer, h.typ, h.seid, why)
-}
-
-// remember stores the answer to a request.
-func (in *Inbox) remember(key transaction, a answer) {
-	if len(in.expiry) >= maxAnswers {
-		in.dropOldest()
-	}
-	in.answers[key] = a
-	in.expiry = append(in.expiry, expiringAnswer{key, a.at})
-}
-
-// forget drops the answers that are too old to serve.
-func (in *Inbox) forget(now time.Time) {
-	for len(in.expiry) > 0 && now.Sub(in.expiry[0].at) > answerLife {
-		in.dropOldest()
-	}
-}
-
-func (in *Inbox) dropOldest() {
-	x := in.expiry[0]
-	in.expiry = in.expiry[1:]
-	if in.answers[x.transaction].at.Equal(x.at) { // else a newer request of that number has taken its place
-		delete(in.answers, x.transaction)
-	}
 }

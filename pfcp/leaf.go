@@ -9,8 +9,14 @@ import (
 
 // IE types that go-pfcp does not know (TS 29.244 Table 8.1.2-1, Rel-17).
 const (
-	typeThresholds            uint16 = 288
-	typeSteeringModeIndicator uint16 = 289
+	typeThresholds              uint16 = 288
+	typeSteeringModeIndicator   uint16 = 289
+	typeAddressReplacement      uint16 = 293 // IP Address and Port Number Replacement
+	typeDNSQueryFilter          uint16 = 294
+	typeMBSMulticastParameters  uint16 = 301
+	typeAddMBSUnicastParameters uint16 = 302
+	typeMBSSessionIdentifier    uint16 = 305
+	typeLocalIngressTunnel      uint16 = 308
 )
 
 // malformed says that i's own octets cannot be what its type says.

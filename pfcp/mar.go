@@ -35,12 +35,14 @@ type Thresholds struct {
 // ParseMAR reads a Create MAR or an Update MAR.
 func ParseMAR(i *ie.IE) (*MAR, *Error) {
 	m := &MAR{}
-	var id *uint16
+	found := false
 	err := children(i, func(c *ie.IE) *Error {
 		switch c.Type {
 		case ie.MARID:
-			v, err := u16(c)
-			return set(&id, v, err)
+			var err *Error
+			m.ID, err = u16(c)
+			found = true
+			return err
 		case ie.SteeringFunctionality:
 			v, err := u8(c)
 			return set(&m.Functionality, v&0x0f, err)
@@ -62,10 +64,7 @@ func ParseMAR(i *ie.IE) (*MAR, *Error) {
 		}
 		return nil
 	})
-	if id != nil {
-		m.ID = *id
-	}
-	if err == nil && id == nil {
+	if err == nil && !found {
 		err = missing("MAR", ie.MARID)
 	}
 	return m, of(err, RuleMAR, uint32(m.ID))

@@ -101,27 +101,3 @@ func encodeName(name string) []byte {
 	}
 	return b
 }
-
-// FeaturesIE encodes a UP Function Features IE (TS 29.244 §8.2.25) from its
-// octets 5 onwards, without zero octets at the end beyond the second.
-func FeaturesIE(features ...UPFeature) *ie.IE {
-	b := make([]byte, 2)
-	for _, f := range features {
-		for len(b) <= int(f>>3) {
-			b = append(b, 0)
-		}
-		b[f>>3] |= 1 << (f & 7)
-	}
-	return ie.New(ie.UPFunctionFeatures, b)
-}
-
-// UPFeature is a bit of the UP Function Features IE: 8 times its octet less 5,
-// plus its bit less 1.
-type UPFeature uint16
-
-// Features that Braid has (TS 29.244 Table 8.2.25-1).
-const (
-	FTUP    UPFeature = 4 // the UP function can choose F-TEIDs
-	MPTCP   UPFeature = 8*(8-5) + 7
-	ATSSSLL UPFeature = 8*(9-5) + 0
-)

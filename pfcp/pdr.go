@@ -9,7 +9,13 @@ import (
 // PDR is a Create PDR or an Update PDR (TS 29.244 Tables 7.5.2.2-1, 7.5.4.2-1).
 // A nil pointer or slice is an IE that is not there.
 type PDR struct {
-	ID                 uint16
+	ID uint16
+
+	// Unsupported is the type of an IE that changes what the rule does and that
+	// Braid has not: predefined rules, activation by time, IP multicast, transport
+	// delay reports; 0 = none.
+	Unsupported uint16
+
 	Precedence         *uint32 // lower goes first
 	PDI                *PDI
 	OuterHeaderRemoval *uint8 // description, TS 29.244 Table 8.2.64-1
@@ -17,16 +23,12 @@ type PDR struct {
 	MARID              *uint16
 	QERIDs             []uint32
 	URRIDs             []uint32
-
-	// Unsupported is the type of an IE that changes what the rule does and that
-	// Braid has not: predefined rules, activation by time, IP multicast, transport
-	// delay reports; 0 = none.
-	Unsupported uint16
 }
 
 // PDI is the packet detection information of a PDR (Table 7.5.2.2-2).
 type PDI struct {
 	SourceInterface uint8  // [InterfaceAccess] and so on
+	Unsupported     uint16 // as in [PDR]: Ethernet, redundant transmission, MBS, DNS
 	InterfaceType   *uint8 // 3GPP Interface Type of the source interface, [N33GPP] and so on
 	FTEID           *FTEID
 	NetworkInstance string // decoded if it came as an FQDN
@@ -36,7 +38,6 @@ type PDI struct {
 	ApplicationID   string // "" = none
 	QFIs            []uint8
 	Endpoint        *uint8 // Traffic Endpoint ID
-	Unsupported     uint16 // as in [PDR]: Ethernet, redundant transmission, IP multicast
 }
 
 // Values of Source Interface and Destination Interface (§8.2.2, §8.2.24). The last
@@ -64,12 +65,14 @@ const (
 // second does not is checked by the caller, who knows the rule as it was.
 func ParsePDR(i *ie.IE) (*PDR, *Error) {
 	p := &PDR{}
-	var id *uint16
+	found := false
 	err := children(i, func(c *ie.IE) *Error {
 		switch c.Type {
 		case ie.PDRID:
-			v, err := u16(c)
-			return set(&id, v, err)
+			var err *Error
+			p.ID, err = u16(c)
+			found = true
+			return err
 		case ie.Precedence:
 			v, err := u32(c)
 			return set(&p.Precedence, v, err)
@@ -92,15 +95,12 @@ func ParsePDR(i *ie.IE) (*PDR, *Error) {
 			v, err := u32(c)
 			return add(&p.URRIDs, v, err)
 		case ie.ActivatePredefinedRules, ie.DeactivatePredefinedRules, ie.ActivationTime, ie.DeactivationTime,
-			ie.TransportDelayReporting:
+			ie.IPMulticastAddressingInfo, ie.TransportDelayReporting:
 			p.Unsupported = c.Type
 		}
 		return nil
 	})
-	if id != nil {
-		p.ID = *id
-	}
-	if err == nil && id == nil {
+	if err == nil && !found {
 		err = missing("PDR", ie.PDRID)
 	}
 	return p, of(err, RulePDR, uint32(p.ID))
@@ -108,12 +108,13 @@ func ParsePDR(i *ie.IE) (*PDR, *Error) {
 
 func parsePDI(i *ie.IE) (PDI, *Error) {
 	var d PDI
-	var source *uint8
+	found := false
 	err := children(i, func(c *ie.IE) *Error {
 		switch c.Type {
 		case ie.SourceInterface:
 			v, err := u8(c)
-			return set(&source, v&0x0f, err)
+			d.SourceInterface, found = v&0x0f, true
+			return err
 		case ie.SDFFilter:
 			v, err := ParseSDFFilter(c)
 			return add(&d.Filters, v, err)
@@ -124,17 +125,14 @@ func parsePDI(i *ie.IE) (PDI, *Error) {
 		case ie.TrafficEndpointID:
 			v, err := u8(c)
 			return set(&d.Endpoint, v, err)
-		case ie.EthernetPacketFilter, ie.RedundantTransmissionParameters, ie.IPMulticastAddressingInfo:
+		case ie.EthernetPacketFilter, ie.RedundantTransmissionParameters, typeDNSQueryFilter, typeMBSSessionIdentifier, typeLocalIngressTunnel:
 			d.Unsupported = c.Type
 			return nil
 		}
 		return d.endpointMember(c)
 	})
-	if err == nil && source == nil {
+	if err == nil && !found {
 		err = missing("PDI", ie.SourceInterface)
-	}
-	if source != nil {
-		d.SourceInterface = *source
 	}
 	return d, err
 }
@@ -246,6 +244,9 @@ func (d *PDI) endpointIEs() []*ie.IE {
 	}
 	for _, q := range d.QFIs {
 		g = append(g, ie.NewQFI(q))
+	}
+	if d.ApplicationID != "" {
+		g = append(g, ie.New(ie.ApplicationID, []byte(d.ApplicationID)))
 	}
 	if d.InterfaceType != nil {
 		g = append(g, ie.NewTGPPInterfaceType(*d.InterfaceType))

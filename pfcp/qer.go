@@ -8,13 +8,18 @@ import (
 
 // QER is a Create QER or an Update QER (Tables 7.5.2.5-1, 7.5.4.5-1).
 type QER struct {
-	ID              uint32
+	ID    uint32
+	Gate  *uint8 // Gate Status octet: bits 3-4 uplink, 1-2 downlink; 0 = open
+	MBR   *BitRate
+	GBR   *BitRate
+	QFI   *uint8
+	RQI   *uint8    // bit 1: reflective QoS
+	Hints *QoSHints // nil = none of them
+}
+
+// QoSHints is what few SMFs put into a QER.
+type QoSHints struct {
 	CorrelationID   *uint32
-	Gate            *uint8 // Gate Status octet: bits 3-4 uplink, 1-2 downlink; 0 = open
-	MBR             *BitRate
-	GBR             *BitRate
-	QFI             *uint8
-	RQI             *uint8  // bit 1: reflective QoS
 	PagingPolicy    *uint8  // Paging Policy Indicator, 0 to 7
 	AveragingWindow *uint32 // milliseconds
 	Control         *uint8  // QER Control Indications, §8.2.174
@@ -33,15 +38,14 @@ type FlowMarking struct {
 // ParseQER reads a Create QER or an Update QER.
 func ParseQER(i *ie.IE) (*QER, *Error) {
 	q := &QER{}
-	var id *uint32
+	found := false
 	err := children(i, func(c *ie.IE) *Error {
 		switch c.Type {
 		case ie.QERID:
-			v, err := u32(c)
-			return set(&id, v, err)
-		case ie.QERCorrelationID:
-			v, err := u32(c)
-			return set(&q.CorrelationID, v, err)
+			var err *Error
+			q.ID, err = u32(c)
+			found = true
+			return err
 		case ie.GateStatus:
 			v, err := u8(c)
 			return set(&q.Gate, v&0x0f, err)
@@ -57,28 +61,42 @@ func ParseQER(i *ie.IE) (*QER, *Error) {
 		case ie.RQI:
 			v, err := u8(c)
 			return set(&q.RQI, v&1, err)
-		case ie.PagingPolicyIndicator:
-			v, err := u8(c)
-			return set(&q.PagingPolicy, v&7, err)
-		case ie.AveragingWindow:
-			v, err := u32(c)
-			return set(&q.AveragingWindow, v, err)
-		case ie.QERControlIndications:
-			v, err := u8(c)
-			return set(&q.Control, v, err)
-		case ie.DLFlowLevelMarking:
-			v, err := flowMarking(c)
-			return set(&q.Marking, v, err)
 		}
-		return nil
+		return q.hint(c)
 	})
-	if id != nil {
-		q.ID = *id
-	}
-	if err == nil && id == nil {
+	if err == nil && !found {
 		err = missing("QER", ie.QERID)
 	}
 	return q, of(err, RuleQER, q.ID)
+}
+
+// hint reads a member of QoSHints.
+func (q *QER) hint(c *ie.IE) *Error {
+	switch c.Type {
+	case ie.QERCorrelationID, ie.PagingPolicyIndicator, ie.AveragingWindow, ie.QERControlIndications, ie.DLFlowLevelMarking:
+	default:
+		return nil
+	}
+	if q.Hints == nil {
+		q.Hints = &QoSHints{}
+	}
+	h := q.Hints
+	switch c.Type {
+	case ie.QERCorrelationID:
+		v, err := u32(c)
+		return set(&h.CorrelationID, v, err)
+	case ie.PagingPolicyIndicator:
+		v, err := u8(c)
+		return set(&h.PagingPolicy, v&7, err)
+	case ie.AveragingWindow:
+		v, err := u32(c)
+		return set(&h.AveragingWindow, v, err)
+	case ie.QERControlIndications:
+		v, err := u8(c)
+		return set(&h.Control, v, err)
+	}
+	v, err := flowMarking(c)
+	return set(&h.Marking, v, err)
 }
 
 func bitRate(i *ie.IE) (BitRate, *Error) {
@@ -121,16 +139,24 @@ func flowMarking(i *ie.IE) (FlowMarking, *Error) {
 
 // Apply puts into q what an Update QER u carries.
 func (q *QER) Apply(u *QER) {
-	override(&q.CorrelationID, u.CorrelationID)
 	override(&q.Gate, u.Gate)
 	override(&q.MBR, u.MBR)
 	override(&q.GBR, u.GBR)
 	override(&q.QFI, u.QFI)
 	override(&q.RQI, u.RQI)
-	override(&q.PagingPolicy, u.PagingPolicy)
-	override(&q.AveragingWindow, u.AveragingWindow)
-	override(&q.Control, u.Control)
-	override(&q.Marking, u.Marking)
+	if u.Hints == nil {
+		return
+	}
+	var h QoSHints
+	if q.Hints != nil {
+		h = *q.Hints
+	}
+	override(&h.CorrelationID, u.Hints.CorrelationID)
+	override(&h.PagingPolicy, u.Hints.PagingPolicy)
+	override(&h.AveragingWindow, u.Hints.AveragingWindow)
+	override(&h.Control, u.Hints.Control)
+	override(&h.Marking, u.Hints.Marking)
+	q.Hints = &h
 }
 
 // IE encodes q as an IE of type typ: ie.CreateQER or ie.UpdateQER.
@@ -146,7 +172,6 @@ func (q *QER) IE(typ uint16) *ie.IE {
 			g = append(g, ie.New(typ, []byte{*v}))
 		}
 	}
-	word(ie.QERCorrelationID, q.CorrelationID)
 	octet(ie.GateStatus, q.Gate)
 	if q.MBR != nil {
 		g = append(g, q.MBR.ie(ie.MBR))
@@ -154,14 +179,17 @@ func (q *QER) IE(typ uint16) *ie.IE {
 	if q.GBR != nil {
 		g = append(g, q.GBR.ie(ie.GBR))
 	}
-	if q.Marking != nil {
-		g = append(g, q.Marking.ie())
-	}
 	octet(ie.QFI, q.QFI)
 	octet(ie.RQI, q.RQI)
-	octet(ie.PagingPolicyIndicator, q.PagingPolicy)
-	word(ie.AveragingWindow, q.AveragingWindow)
-	octet(ie.QERControlIndications, q.Control)
+	if h := q.Hints; h != nil {
+		word(ie.QERCorrelationID, h.CorrelationID)
+		octet(ie.PagingPolicyIndicator, h.PagingPolicy)
+		word(ie.AveragingWindow, h.AveragingWindow)
+		octet(ie.QERControlIndications, h.Control)
+		if h.Marking != nil {
+			g = append(g, h.Marking.ie())
+		}
+	}
 	return ie.NewGroupedIE(typ, g...)
 }
 

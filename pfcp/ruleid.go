@@ -3,7 +3,7 @@ package pfcp
 import "github.com/wmnsk/go-pfcp/ie"
 
 // ParseRuleID reads the ID out of a group that carries little else that matters:
-// a Remove PDR, FAR, QER, URR, BAR or MAR, a Create URR or an Update URR.
+// a Remove PDR, FAR, QER, URR, BAR or MAR, or a Query URR.
 func ParseRuleID(i *ie.IE, kind RuleKind) (uint32, *Error) {
 	want := idTypes[kind]
 	var id *uint32
@@ -33,34 +33,4 @@ func ParseRuleID(i *ie.IE, kind RuleKind) (uint32, *Error) {
 
 var idTypes = map[RuleKind]uint16{
 	RulePDR: ie.PDRID, RuleFAR: ie.FARID, RuleQER: ie.QERID, RuleURR: ie.URRID, RuleMAR: ie.MARID, RuleBAR: ie.BARID,
-}
-
-// ParseCreateURR reads a Create URR (Table 7.5.2.4-1): its ID; the two other
-// mandatory IEs must be there.
-func ParseCreateURR(i *ie.IE) (uint32, *Error) {
-	id, err := ParseRuleID(i, RuleURR)
-	if err != nil {
-		return 0, err
-	}
-	for _, want := range []struct {
-		typ    uint16
-		octets int
-	}{{ie.MeasurementMethod, 1}, {ie.ReportingTriggers, 2}} {
-		found := false
-		err := children(i, func(c *ie.IE) *Error {
-			if c.Type != want.typ {
-				return nil
-			}
-			found = true
-			_, err := octets(c, want.octets)
-			return err
-		})
-		if err == nil && !found {
-			err = missing("URR", want.typ)
-		}
-		if err != nil {
-			return 0, of(err, RuleURR, id)
-		}
-	}
-	return id, nil
 }

@@ -19,7 +19,7 @@ func FuzzRules(f *testing.F) {
 		f.Add(i.Type, i.Payload)
 	}
 	f.Fuzz(func(t *testing.T, typ uint16, b []byte) {
-		if len(b) > 0xffff || checkIEs(b, 0, maxDepth) != nil {
+		if left := maxIEs; len(b) > 0xffff || checkIEs(b, 0, maxDepth, &left) != nil {
 			return
 		}
 		switch typ {
@@ -35,10 +35,10 @@ func FuzzRules(f *testing.F) {
 			roundTrip(t, typ, b, ParseBAR, (*BAR).IE, func(*BAR) bool { return false })
 		case ie.CreateTrafficEndpoint, ie.UpdateTrafficEndpoint, ie.RemoveTrafficEndpoint:
 			roundTrip(t, typ, b, ParseTrafficEndpoint, (*TrafficEndpoint).IE, func(x *TrafficEndpoint) bool { return x.PDI.Unsupported != 0 })
-		case ie.CreateURR:
-			if i := group(t, typ, b); i != nil {
-				_, _ = ParseCreateURR(i)
-			}
+		case ie.CreateURR, ie.UpdateURR:
+			roundTrip(t, typ, b, ParseURR, (*URR).IE, func(x *URR) bool { return x.Unsupported != 0 })
+		case ie.UsageReportWithinSessionModificationResponse, ie.UsageReportWithinSessionDeletionResponse, ie.UsageReportWithinSessionReportRequest:
+			roundTrip(t, typ, b, ParseUsageReport, (*UsageReport).IE, func(*UsageReport) bool { return false })
 		}
 	})
 }
@@ -51,7 +51,7 @@ func ruleSeeds() []*ie.IE {
 		PDI: &PDI{
 			InterfaceType: ptr(N33GPP), FTEID: &FTEID{Choose: true, ChooseV4: true, HasChooseID: true, ChooseID: 5},
 			NetworkInstance: "internet", QFIs: []uint8{1, 9},
-			UEAddresses: []UEIPAddress{{IPv4: ip("10.60.0.1")}, {IPv6: ip("2001:db8::"), Destination: true, Delegated: 8}, {ChooseV4: true, ChooseV6: true}},
+			UEAddresses:  []UEIPAddress{{IPv4: ip("10.60.0.1")}, {IPv6: ip("2001:db8::"), Destination: true, Delegated: 8}, {ChooseV4: true, ChooseV6: true}},
 			FramedRoutes: []netip.Prefix{netip.MustParsePrefix("192.168.7.0/24"), netip.MustParsePrefix("2001:db8:7::/48")},
 			Filters: []SDFFilter{
 				{HasDescription: true, HasID: true, ID: 3, Description: FlowDescription{
@@ -70,9 +70,11 @@ func ruleSeeds() []*ie.IE {
 		Destination: ptr(InterfaceCore), OuterHeader: &OuterHeaderCreation{Description: GTPUIPv4, TEID: 0x501, IPv4: ip("10.100.8.1")},
 	}, {}}, BARID: ptr(uint8(6))}
 	qer := &QER{
-		ID: 1, CorrelationID: ptr(uint32(8)), Gate: ptr(uint8(4)), MBR: &BitRate{1_000_000, 1 << 33}, GBR: &BitRate{1, 1<<40 - 1},
-		QFI: ptr(uint8(9)), RQI: ptr(uint8(1)), PagingPolicy: ptr(uint8(3)), AveragingWindow: ptr(uint32(2000)), Control: ptr(uint8(1)),
-		Marking: &FlowMarking{TOS: &[2]uint8{0xb8, 0xfc}, SCI: &[2]uint8{1, 2}},
+		ID: 1, Gate: ptr(uint8(4)), MBR: &BitRate{1_000_000, 1 << 33}, GBR: &BitRate{1, 1<<40 - 1},
+		QFI: ptr(uint8(9)), RQI: ptr(uint8(1)), Hints: &QoSHints{
+			CorrelationID: ptr(uint32(8)), PagingPolicy: ptr(uint8(3)), AveragingWindow: ptr(uint32(2000)), Control: ptr(uint8(1)),
+			Marking: &FlowMarking{TOS: &[2]uint8{0xb8, 0xfc}, SCI: &[2]uint8{1, 2}},
+		},
 	}
 	bar := &BAR{ID: 6, Delay: ptr(uint8(20)), Packets: ptr(uint8(50))}
 	reportBAR := &BAR{ID: 6, Delay: ptr(uint8(20)), Duration: ptr(12 * time.Minute), MaxPackets: ptr(uint16(300))}
@@ -92,14 +94,39 @@ func ruleSeeds() []*ie.IE {
 		bar.IE(ie.CreateBAR), bar.IE(ie.UpdateBARWithinSessionModificationRequest), reportBAR.IE(ie.UpdateBARWithinSessionReportResponse),
 		endpoint.IE(ie.CreateTrafficEndpoint), endpoint.IE(ie.UpdateTrafficEndpoint), (&TrafficEndpoint{ID: 4}).IE(ie.RemoveTrafficEndpoint),
 		pdr.IE(ie.CreatePDR), far.IE(ie.CreateFAR), far.IE(ie.UpdateFAR), qer.IE(ie.CreateQER), mar.IE(ie.CreateMAR),
-		ie.NewCreateURR(ie.NewURRID(1), ie.NewMeasurementMethod(0, 1, 0), ie.NewReportingTriggers(1, 0)),
+		urrSeed().IE(ie.CreateURR), usageSeed().IE(ie.UsageReportWithinSessionReportRequest),
+	}
+}
+
+// urrSeed is a URR with all members.
+func urrSeed() *URR {
+	limits := Limits{
+		VolumeThreshold: &Volumes{Total: ptr(uint64(500_000))}, VolumeQuota: &Volumes{Uplink: ptr(uint64(1)), Downlink: ptr(uint64(1 << 40))},
+		TimeThreshold: 60, EventThreshold: 3, TimeQuota: ptr(uint32(0)), EventQuota: ptr(uint32(9)),
+	}
+	return &URR{
+		ID: 1, Method: MethodVolume | MethodDuration, Triggers: ptr(TriggerPERIO | TriggerVOLQU | TriggerREEMR), Information: ptr(InfoMBQE | InfoMNOP | 1<<8),
+		Period: 30, QuotaHolding: 10, QuotaValidity: 20, Inactivity: 5, Monitoring: time.Unix(1_700_000_000, 0),
+		Limits: limits, Subsequent: &limits, Linked: []uint32{2, 3}, QuotaFAR: ptr(uint32(4)),
+	}
+}
+
+// usageSeed is a usage report with all members.
+func usageSeed() *UsageReport {
+	at := time.Unix(1_700_000_000, 0)
+	return &UsageReport{
+		URR: 1, Sequence: 2, Trigger: ReportVOLTH | ReportTERMR | ReportQUVTI, Start: at, End: at.Add(time.Second), First: at, Last: at,
+		Volume:   &VolumeMeasurement{Uplink: 10, Downlink: 20, HasPackets: true, UplinkPackets: 1, DownlinkPackets: 2},
+		Duration: ptr(30 * time.Second), Usage: UsageBeforeMonitoring, Query: ptr(uint32(7)), Events: []time.Time{at},
+		Application: "app", UE: &UEIPAddress{IPv4: ip("10.60.0.1")},
 	}
 }
 
 // TestRuleSeeds: the rules with all members survive the way to the wire and back.
 func TestRuleSeeds(t *testing.T) {
 	for _, i := range ruleSeeds() {
-		if err := checkIEs(i.Payload, 0, maxDepth); err != nil {
+		left := maxIEs
+		if err := checkIEs(i.Payload, 0, maxDepth, &left); err != nil {
 			t.Fatalf("IE %d: %v", i.Type, err)
 		}
 		var err *Error
@@ -130,11 +157,13 @@ func TestRuleSeeds(t *testing.T) {
 			r, err = ParseTrafficEndpoint(i)
 			again = r.IE(i.Type)
 		case ie.CreateURR:
-			var id uint32
-			if id, err = ParseCreateURR(i); id != 1 {
-				t.Errorf("URR %d", id)
-			}
-			again = i
+			var r *URR
+			r, err = ParseURR(i)
+			again = r.IE(i.Type)
+		case ie.UsageReportWithinSessionReportRequest:
+			var r *UsageReport
+			r, err = ParseUsageReport(i)
+			again = r.IE(i.Type)
 		}
 		if err != nil {
 			t.Fatalf("IE %d: %v", i.Type, err)

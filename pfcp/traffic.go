@@ -15,22 +15,20 @@ type TrafficEndpoint struct {
 // ParseTrafficEndpoint reads a Create, Update or Remove Traffic Endpoint.
 func ParseTrafficEndpoint(i *ie.IE) (*TrafficEndpoint, *Error) {
 	t := &TrafficEndpoint{}
-	var id *uint8
+	found := false
 	err := children(i, func(c *ie.IE) *Error {
 		if c.Type == ie.TrafficEndpointID {
-			v, err := u8(c)
-			return set(&id, v, err)
+			var err *Error
+			t.ID, err = u8(c)
+			found = true
+			return err
 		}
 		return t.PDI.endpointMember(c)
 	})
-	if err != nil {
-		return t, err
+	if err == nil && !found {
+		err = missing("Traffic Endpoint", ie.TrafficEndpointID)
 	}
-	if id == nil {
-		return t, missing("Traffic Endpoint", ie.TrafficEndpointID)
-	}
-	t.ID = *id
-	return t, nil
+	return t, err
 }
 
 // Apply puts into t what an Update Traffic Endpoint u carries; lists are replaced as

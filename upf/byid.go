@@ -5,35 +5,36 @@ import (
 	"slices"
 )
 
-// byID holds the rules of one kind in rising order of their IDs: a session has few,
-// and a list of them is small. The zero value is empty.
-type byID[K cmp.Ordered, R any] []entry[K, R]
+// byID holds the rules of one kind, pointers of type R, in rising order of their
+// IDs: a session has few, and a list of them is small. The zero value is empty.
+type byID[K cmp.Ordered, R keyed[K]] []R
 
-type entry[K cmp.Ordered, R any] struct {
-	id   K
-	rule *R
+// keyed is a rule with an ID.
+type keyed[K cmp.Ordered] interface {
+	comparable
+	Key() K
 }
 
 func (l byID[K, R]) find(id K) (int, bool) {
-	return slices.BinarySearchFunc(l, id, func(e entry[K, R], id K) int { return cmp.Compare(e.id, id) })
+	return slices.BinarySearchFunc(l, id, func(r R, id K) int { return cmp.Compare(r.Key(), id) })
 }
 
 // get is the rule with that ID, nil if there is none.
-func (l byID[K, R]) get(id K) *R {
+func (l byID[K, R]) get(id K) (rule R) {
 	if at, ok := l.find(id); ok {
-		return l[at].rule
+		rule = l[at]
 	}
-	return nil
+	return rule
 }
 
 // put adds a rule, in the place of the one with its ID if there is one.
-func (l *byID[K, R]) put(id K, rule *R) {
-	at, ok := l.find(id)
+func (l *byID[K, R]) put(rule R) {
+	at, ok := l.find(rule.Key())
 	if ok {
-		(*l)[at].rule = rule
+		(*l)[at] = rule
 		return
 	}
-	*l = slices.Insert(*l, at, entry[K, R]{id, rule})
+	*l = slices.Insert(*l, at, rule)
 }
 
 // delete takes the rule with that ID away, if there is one.

@@ -9,7 +9,8 @@ import (
 	"github.com/braid-upf/braid/pfcp"
 )
 
-// chosen is what the UPF chose for a session and may be asked for again.
+// chosen is what the UPF chose for a session and may be asked for again. Nil is
+// nothing.
 type chosen struct {
 	tunnels  []chosenTunnel // those with a CHOOSE ID, as long as a PDR has them
 	ue4, ue6 netip.Prefix   // UE addresses: all PDRs of the session that ask get the same; zero = none
@@ -22,8 +23,11 @@ type chosenTunnel struct {
 
 // held is ch without what the session does not hold any more, all its PDRs being
 // gone: it may be another session's by now.
-func (ch chosen) held(g *registry, seid uint64) chosen {
-	var out chosen
+func (ch *chosen) held(g *registry, seid uint64) *chosen {
+	out := &chosen{}
+	if ch == nil {
+		return out
+	}
 	for _, t := range ch.tunnels {
 		if g.has(seid, t.fteid.TEID) {
 			out.tunnels = append(out.tunnels, t)
@@ -36,6 +40,14 @@ func (ch chosen) held(g *registry, seid uint64) chosen {
 		out.ue6 = ch.ue6
 	}
 	return out
+}
+
+// kept is what a session keeps of ch: most have nothing chosen.
+func (ch *chosen) kept() *chosen {
+	if ch == nil || len(ch.tunnels) == 0 && !ch.ue4.IsValid() && !ch.ue6.IsValid() {
+		return nil
+	}
+	return ch
 }
 
 // made is what was chosen for a PDR or a traffic endpoint: what the response says.
@@ -74,23 +86,26 @@ func asks(d *pfcp.PDI) bool {
 // said with the request, or else of one that another PDI of the session says: the
 // uplink's may be the access network.
 func (c *compiler) addresses() *pfcp.Error {
-	var names []string
+	var names []string // of network instances, the askers' first
 	var v4, v6 bool
 	var asker pfcp.RuleID
 	look := func(d *pfcp.PDI, rule pfcp.RuleID) {
-		names = append(names, d.NetworkInstance)
+		at := len(names)
 		for _, u := range d.UEAddresses {
 			v4, v6 = v4 || u.ChooseV4, v6 || u.ChooseV6
 			if u.ChooseV4 || u.ChooseV6 {
-				asker = rule
+				asker, at = rule, 0
 			}
 		}
+		if d.NetworkInstance != "" {
+			names = slices.Insert(names, at, d.NetworkInstance)
+		}
 	}
-	for _, e := range c.set.pdrs {
-		look(e.rule.PDI, pfcp.RuleID{Kind: pfcp.RulePDR, ID: uint32(e.id)})
+	for _, p := range c.set.pdrs {
+		look(p.PDI, pfcp.RuleID{Kind: pfcp.RulePDR, ID: uint32(p.ID)})
 	}
-	for _, e := range c.set.endpoints {
-		look(&e.rule.PDI, pfcp.RuleID{})
+	for _, t := range c.set.endpoints {
+		look(&t.PDI, pfcp.RuleID{})
 	}
 	for _, family := range []struct {
 		wanted, is4 bool
@@ -99,11 +114,11 @@ func (c *compiler) addresses() *pfcp.Error {
 		if !family.wanted || family.dst.IsValid() {
 			continue
 		}
-		at := slices.IndexFunc(names, func(n string) bool { return n != "" && len(c.registry.pools.of(n, family.is4)) > 0 })
+		at := slices.IndexFunc(names, func(n string) bool { return len(c.registry.pools.of(n, family.is4)) > 0 })
 		dnn := ""
 		if at >= 0 {
 			dnn = names[at]
-		} else if slices.ContainsFunc(names, func(n string) bool { return n != "" }) {
+		} else if len(names) > 0 {
 			return absent(ie.CauseRuleCreationModificationFailure, asker.Kind, asker.ID, ie.NetworkInstance, "no addresses of that family in the dnnList for this network instance")
 		}
 		q, ok := c.registry.ueAddress(c.rules.SEID, dnn, family.is4)
@@ -123,42 +138,42 @@ func (c *compiler) tunnels() *pfcp.Error {
 			c.holds.teids = append(c.holds.teids, f.TEID)
 		}
 	}
-	for _, e := range c.set.endpoints {
-		given(&e.rule.PDI)
+	for _, t := range c.set.endpoints {
+		given(&t.PDI)
 	}
-	for _, e := range c.set.pdrs {
-		given(e.rule.PDI)
+	for _, p := range c.set.pdrs {
+		given(p.PDI)
 	}
-	for n, e := range c.set.endpoints {
-		if !asks(&e.rule.PDI) {
+	for n, t := range c.set.endpoints {
+		if !asks(&t.PDI) {
 			continue
 		}
-		d, m, err := c.choose(c.endpointSource(e.id), &e.rule.PDI, pfcp.RuleID{})
+		d, m, err := c.choose(c.endpointSource(t.ID), &t.PDI, pfcp.RuleID{})
 		if err != nil {
 			return err
 		}
-		t := *e.rule
-		t.PDI, m.endpoint = *d, &t.ID
-		c.set.endpoints[n].rule = &t
+		with := *t
+		with.PDI, m.endpoint = *d, &with.ID
+		c.set.endpoints[n] = &with
 		c.made = append(c.made, m)
 	}
 	c.pdis = make([]*pfcp.PDI, len(c.set.pdrs))
-	for n, e := range c.set.pdrs {
-		d := e.rule.PDI
+	for n, p := range c.set.pdrs {
+		d := p.PDI
 		if asks(d) {
-			chose, m, err := c.choose(d.SourceInterface, d, pfcp.RuleID{Kind: pfcp.RulePDR, ID: uint32(e.id)})
+			chose, m, err := c.choose(d.SourceInterface, d, pfcp.RuleID{Kind: pfcp.RulePDR, ID: uint32(p.ID)})
 			if err != nil {
 				return err
 			}
-			p := *e.rule
-			p.PDI, m.pdr, d = chose, p.ID, chose
-			c.set.pdrs[n].rule = &p
+			with := *p
+			with.PDI, m.pdr, d = chose, p.ID, chose
+			c.set.pdrs[n] = &with
 			c.made = append(c.made, m)
 		}
 		if d.Endpoint != nil {
 			t := c.set.endpoints.get(*d.Endpoint)
 			if t == nil {
-				return ruleError(pfcp.RulePDR, uint32(e.id), ie.TrafficEndpointID, "traffic endpoint not found")
+				return ruleError(pfcp.RulePDR, uint32(p.ID), ie.TrafficEndpointID, "traffic endpoint not found")
 			}
 			d = t.Join(d)
 		}
@@ -170,8 +185,8 @@ func (c *compiler) tunnels() *pfcp.Error {
 // endpointSource is the source interface of a PDR that refers to the traffic
 // endpoint: the endpoint does not say on which interface it is.
 func (c *compiler) endpointSource(id uint8) uint8 {
-	for _, e := range c.set.pdrs {
-		if d := e.rule.PDI; d.Endpoint != nil && *d.Endpoint == id {
+	for _, p := range c.set.pdrs {
+		if d := p.PDI; d.Endpoint != nil && *d.Endpoint == id {
 			return d.SourceInterface
 		}
 	}

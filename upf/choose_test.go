@@ -254,6 +254,15 @@ func TestTrafficEndpoints(t *testing.T) {
 	if got := b.plane.of(seid); len(got.Uplink) != 0 || len(got.Downlink) != 1 {
 		t.Errorf("after Remove Traffic Endpoint: %+v", got)
 	}
+	// What an endpoint that no PDR refers to has is the session's all the same.
+	thief := plainSession(0x31, "10.60.9.9")
+	thief.endpoints = []*pfcp.TrafficEndpoint{{ID: 1, PDI: pfcp.PDI{UEAddresses: ue(false, "10.60.0.2")}}}
+	got := refusalOf(t, b.ask(establishment(2, thief)))
+	same(t, "an endpoint with another session's address", refusal{failure, ie.UEIPAddress, ""}.String(), got.String())
+	b.established(3, plainSession(0x32, "10.60.9.3"))
+	thief.endpoints[0].PDI = pfcp.PDI{FTEID: &pfcp.FTEID{TEID: 0x32, IPv4: addr("10.100.3.1")}}
+	got = refusalOf(t, b.ask(establishment(2, thief)))
+	same(t, "an endpoint with another session's TEID", refusal{failure, ie.FTEID, ""}.String(), got.String())
 	want := refusal{failure, ie.TrafficEndpointID, ""}
 	for name, i := range map[string]*ie.IE{
 		"create one that is there":     r.endpoints[1].IE(ie.CreateTrafficEndpoint),

@@ -3,7 +3,6 @@ package upf
 import (
 	"cmp"
 	"fmt"
-	"maps"
 	"net/netip"
 	"slices"
 
@@ -16,18 +15,14 @@ import (
 
 func (c *compiler) compilePDRs() *pfcp.Error {
 	access := c.accesses()
-	for n, e := range c.set.pdrs {
-		if err := c.compilePDR(e.rule, c.pdis[n], access); err != nil {
+	for n, p := range c.set.pdrs {
+		if err := c.compilePDR(p, c.pdis[n], access); err != nil {
 			return err
 		}
 	}
 	byPrecedence := func(a, b dataplane.PDR) int { return cmp.Compare(a.Precedence, b.Precedence) }
 	slices.SortStableFunc(c.rules.Uplink, byPrecedence)
 	slices.SortStableFunc(c.rules.Downlink, byPrecedence)
-	c.holds.prefixes = slices.SortedFunc(maps.Keys(c.prefixes), func(a, b netip.Prefix) int {
-		return cmp.Or(a.Addr().Compare(b.Addr()), cmp.Compare(a.Bits(), b.Bits()))
-	})
-	c.rules.UEAddrs = c.holds.prefixes
 	c.rules.Advertise = c.advertises()
 	return nil
 }
@@ -48,7 +43,7 @@ func (c *compiler) accesses() map[uint32]steer.Access {
 	var silent []uint32 // tunnels of which nothing is said, lowest PDR ID first
 	taken := false      // 3GPP has a tunnel
 	for n, d := range c.pdis {
-		if d.SourceInterface != pfcp.InterfaceAccess || d.FTEID == nil || c.between(c.set.pdrs[n].rule) {
+		if d.SourceInterface != pfcp.InterfaceAccess || d.FTEID == nil || c.between(c.set.pdrs[n]) {
 			continue
 		}
 		switch t := d.InterfaceType; {
@@ -99,9 +94,6 @@ func (c *compiler) compilePDR(p *pfcp.PDR, d *pfcp.PDI, access map[uint32]steer.
 		out.UEAddrs = append(out.UEAddrs, u.Prefixes()...)
 	}
 	out.UEAddrs = append(out.UEAddrs, d.FramedRoutes...)
-	for _, prefix := range out.UEAddrs {
-		c.prefixes[prefix] = true
-	}
 	if err := c.filters(p, d, &out); err != nil {
 		return err
 	}
@@ -163,12 +155,9 @@ func (c *compiler) actions(p *pfcp.PDR, out *dataplane.PDR) *pfcp.Error {
 		}
 		out.QERs = append(out.QERs, qer)
 	}
-	for _, u := range p.URRIDs {
-		if !c.set.urrs[u] {
-			return ruleError(pfcp.RulePDR, id, ie.URRID, fmt.Sprintf("URR %d not found", u))
-		}
-	}
-	return nil
+	var err *pfcp.Error
+	out.URRs, err = c.urrsOf(p.URRIDs, pfcp.RulePDR, id)
+	return err
 }
 
 // fromTunnel fills in what a PDR of packets out of a tunnel needs: an F-TEID, and

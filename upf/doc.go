@@ -6,10 +6,27 @@
 // refused as a whole with the Cause, the Offending IE and the Failed Rule ID that
 // the standard names; a modification that fails leaves the old rules in force.
 //
+// Node level (TS 29.244 §6.2, §7.4): associations that CP functions set up, update and
+// release, with sessions retained on request (§6.2.6); [Server.Drain] asks for their
+// release (§6.2.7.3). Heartbeats each way, a peer's restart by its Recovery Time Stamp
+// (TS 23.527 §4.2) and its silence. SMF sets with one association (§5.22.2) or one for
+// each SMF (§5.22.3): another SMF takes a session over, and is left with those of one
+// that goes (TS 23.527 §4.3). Session Set Deletion and Modification by FQ-CSID, Group
+// ID and CP address (§7.4.6, §7.4.7). GTP-U paths are supervised, and their failure and
+// recovery reported (§7.4.5, TS 23.527 §5). PFDs of flow descriptions (§6.2.5); those
+// of URLs, domain names or custom content are refused. Sessions live on over an orderly
+// restart if the config names a state file.
+//
+// Left out at this level: load and overload control, the enhanced association release
+// (EPFAR), clock drift, QoS of GTP-U paths, bundled messages.
+//
 // Left out, and refused where a rule asks for it: N9 (GTP-U towards other UPFs),
 // UE addresses chosen here, traffic endpoints, predefined rules, application
-// detection, Ethernet sessions, redirection. Accepted without effect: usage
-// reporting rules, bit rates, buffering (packets are dropped), rules to and from
-// the CP function, thresholds and steering mode indicator of a MAR, ATSSS control
-// information.
+// detection, Ethernet sessions, redirection. Accepted without effect: bit rates,
+// buffering (packets are dropped), rules to and from the CP function, thresholds
+// and steering mode indicator of a MAR, ATSSS control information.
+//
+// Usage is reported, and so are downlink data, error indications and inactivity
+// (TS 29.244 §5.2.2, §5.2.3.1, §5.2.5, §5.11.3, §7.5.8): docs/PFCP.md says what is done
+// of each IE.
 package upf

@@ -3,8 +3,11 @@ package upf
 import (
 	"encoding/binary"
 	"log/slog"
+	"maps"
 	"net/netip"
 	"path/filepath"
+	"runtime"
+	"slices"
 	"testing"
 	"time"
 
@@ -15,11 +18,19 @@ import (
 	"github.com/braid-upf/braid/pfcp"
 )
 
-// FuzzDatagrams gives any octets to the whole N4 side: datagrams, each behind its
-// length in two octets. In a message's SEID field, 1 stands for the first session
-// that there is, so that modifications find one. Whatever comes, nothing panics,
-// what is in the plane is what the server has, and no two sessions share an
-// identifier.
+// fuzzTime is how long a datagram may take with the fuzzer's own work on top.
+const fuzzTime = 20 * worstDatagram
+
+// secondPeer, in the length before a datagram, has it come from the second CP
+// function.
+const secondPeer = 1 << 15
+
+// FuzzDatagrams gives any octets to the whole N4 side: datagrams of two CP functions,
+// each behind its length in two octets. In a message's SEID field, 1 stands for the
+// first session that there is, so that modifications find one. Whatever comes,
+// nothing panics nor takes long, what is in the plane is what the server has, no two
+// sessions share an identifier, and nothing is left when the associations end. Of a
+// peer outside the allow-list nothing is taken at all.
 func FuzzDatagrams(f *testing.F) {
 	files, err := filepath.Glob("testdata/n4/*.hex")
 	if err != nil {
@@ -37,27 +48,52 @@ func FuzzDatagrams(f *testing.F) {
 	}
 	f.Add(multiAccessSeed())
 	f.Add(everyFormSeed())
-	cfg, err := ParseConfig("test.yaml", []byte(poolConfig))
-	if err != nil {
-		f.Fatal(err)
-	}
-	peer := netip.MustParseAddrPort("10.100.4.1:8805")
+	f.Add(setSeed())
+	peers := [2]netip.AddrPort{netip.MustParseAddrPort("10.100.4.1:8805"), netip.MustParseAddrPort("10.100.4.9:8805")}
+	foe := netip.MustParseAddrPort("10.100.5.1:8805")
+	cfg := cfgOf(f, poolConfig, func(c *Config) { c.Braid.Peers = []netip.Prefix{netip.MustParsePrefix("10.100.4.0/24")} })
 	f.Fuzz(func(t *testing.T, b []byte) {
 		plane := &fakePlane{rules: map[uint64]*dataplane.Rules{}}
 		s := newServer(cfg, plane, slog.New(slog.DiscardHandler))
-		inbox := pfcp.NewInbox(pfcp.Config{Malformed: s.malformed}, s.handle)
+		s.rep.send = func(_ netip.AddrPort, m message.Message, done func(message.Message, error)) error {
+			if _, err := message.Parse(marshalled(t, m)); err != nil {
+				t.Fatalf("our report: %v", err)
+			}
+			return pfcp.ErrTimeout
+		}
+		inbox := pfcp.NewInbox(pfcp.Config{Allow: s.allow(), Malformed: s.malformed}, s.handle)
 		now := time.Unix(1_700_000_000, 0)
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
 		for len(b) > 2 {
-			n := min(int(binary.BigEndian.Uint16(b)), len(b)-2)
+			length := int(binary.BigEndian.Uint16(b))
+			peer := peers[length/secondPeer]
+			n := min(length%secondPeer, len(b)-2)
 			d := append([]byte(nil), b[2:2+n]...)
 			b = b[2+n:]
 			s.aimAtSession(d)
-			for _, answer := range inbox.Receive(peer, d, now) {
+			if answers := inbox.Receive(foe, append([]byte(nil), d...), now); answers != nil {
+				t.Fatalf("a peer outside of the allow-list got %x", answers)
+			}
+			start := threadTime(t)
+			answers := inbox.Receive(peer, d, now)
+			if took := threadTime(t) - start; took > fuzzTime {
+				t.Fatalf("%d octets took %v: %x", n, took, d)
+			}
+			for _, answer := range answers {
 				if _, err := message.Parse(answer); err != nil {
 					t.Fatalf("our answer %x: %v", answer, err)
 				}
 			}
+			measureAll(s, plane)
 			checkConsistent(t, s, plane)
+		}
+		for _, n := range slices.Collect(maps.Values(s.nodes)) {
+			s.handle(netip.AddrPortFrom(n.addr, 8805), message.NewAssociationReleaseRequest(0, pfcp.NodeIDIE(n.id)))
+		}
+		if len(s.nodes)+len(s.sessions)+len(s.byCP)+len(plane.rules)+len(s.paths.peers) > 0 || s.registry.String() != "0 TEIDs, 0 UE prefixes" {
+			t.Fatalf("left: %d nodes, %d sessions, %d by CP F-SEID, %d in the plane, %d paths, %s",
+				len(s.nodes), len(s.sessions), len(s.byCP), len(plane.rules), len(s.paths.peers), s.registry)
 		}
 	})
 }
@@ -85,11 +121,58 @@ func everyFormSeed() []byte {
 	)
 }
 
+// setSeed is the life of a session that two SMFs of a set control in turn.
+func setSeed() []byte {
+	set, next := pfcp.SMFSetIDIE(smfSet), pfcp.FSEID{SEID: 2, IPv4: addr("10.100.4.9")}.IE()
+	stamp := pfcp.RecoveryTimeStampIE(cpStarted)
+	change := ie.New(pfcp.TypeSessionChangeInfo, append([]byte{1, 36, 0, 5, 2, 10, 100, 4, 9}, 0, 178, 0, 5, 2, 10, 100, 4, 8))
+	var all []byte
+	for i, m := range []struct {
+		from int
+		message.Message
+	}{
+		{0, message.NewAssociationSetupRequest(0, pfcp.NodeIDIE(cpNode), stamp, set)},
+		{1, message.NewAssociationSetupRequest(0, pfcp.NodeIDIE(smfB), stamp, set, pfcp.CPAddressIE(ie.AlternativeSMFIPAddress, addr("10.100.4.8")))},
+		{0, message.NewPFDManagementRequest(0, pfds("web", web, dns))},
+		{0, establishment(1, plainSession(0x10, "10.60.0.10"))},
+		{1, message.NewSessionModificationRequest(0, 0, 1, 0, 0, pfcp.NodeIDIE(smfB), next, ie.NewFQCSID("10.0.0.1", 7))},
+		{0, message.NewGenericWithoutSEID(pfcp.MsgSessionSetModificationRequest, 0, pfcp.NodeIDIE(cpNode), change)},
+		{0, message.NewAssociationSetupRequest(0, pfcp.NodeIDIE(cpNode), stamp, set, ie.NewGroupedIE(ie.PFCPSessionRetentionInformation))},
+		{1, message.NewAssociationUpdateRequest(0, pfcp.NodeIDIE(smfB), pfcp.CPMPAS.IE())},
+		{1, message.NewAssociationReleaseRequest(0, pfcp.NodeIDIE(smfB))},
+		{0, message.NewSessionSetDeletionRequest(0, pfcp.NodeIDIE(cpNode), ie.NewFQCSID("10.0.0.1", 7))},
+	} {
+		m.SetSequenceNumber(uint32(i + 1))
+		d := make([]byte, m.MarshalLen())
+		if err := m.MarshalTo(d); err != nil {
+			panic(err)
+		}
+		all = binary.BigEndian.AppendUint16(all, uint16(len(d)+m.from*secondPeer))
+		all = append(all, d...)
+	}
+	return all
+}
+
+// withURRs has all PDRs of r name a URR of every kind.
+func withURRs(r *rulesSpec) *rulesSpec {
+	all := pfcp.Triggers(0xffffff)
+	limits := pfcp.Limits{VolumeThreshold: octets(1500), VolumeQuota: octets(9000), TimeThreshold: 1, TimeQuota: p(uint32(1)), EventThreshold: 1, EventQuota: p(uint32(1))}
+	r.urrs = []*pfcp.URR{
+		{ID: 1, Method: 7, Triggers: &all, Limits: limits, Subsequent: &limits, Period: 1, QuotaHolding: 1, QuotaValidity: 1, Linked: []uint32{2}},
+		{ID: 2, Method: 7, Triggers: &all, Linked: []uint32{1}, Limits: limits},
+	}
+	for _, d := range r.pdrs {
+		d.URRIDs = []uint32{1, 2}
+	}
+	return r
+}
+
 // multiAccessSeed is the life of a multi-access session.
 func multiAccessSeed() []byte {
 	return datagrams(
 		message.NewAssociationSetupRequest(0, pfcp.NodeIDIE(cpNode), pfcp.RecoveryTimeStampIE(cpStarted)),
-		establishment(1, maSession()),
+		establishment(1, withURRs(maSession())),
+		message.NewSessionModificationRequest(0, 0, 1, 0, 0, ie.NewQueryURR(ie.NewURRID(1)), ie.NewRemoveURR(ie.NewURRID(2)), ie.New(ie.UserPlaneInactivityTimer, []byte{0, 0, 0, 1})),
 		message.NewSessionModificationRequest(0, 0, 1, 0, 0, (&pfcp.MAR{ID: 1, Mode: p(uint8(2))}).IE(ie.UpdateMAR)),
 		message.NewSessionModificationRequest(0, 0, 1, 0, 0, ie.NewRemoveMAR(ie.NewMARID(1)), (&pfcp.PDR{ID: 3, FARID: p(uint32(2))}).IE(ie.UpdatePDR), ie.NewRemovePDR(ie.NewPDRID(4))),
 		message.NewSessionDeletionRequest(0, 0, 1, 0, 0),
@@ -110,6 +193,27 @@ func datagrams(messages ...message.Message) []byte {
 		all = append(all, d...)
 	}
 	return all
+}
+
+// measureAll has every URR count a packet, and the server report.
+func measureAll(s *Server, plane *fakePlane) {
+	for seid := range s.sessions {
+		for urr := range plane.meters[seid] {
+			for _, e := range plane.traffic(time.Now(), seid, urr, 1000, 1000) {
+				s.HandleEvent(e)
+			}
+		}
+	}
+	s.step()
+}
+
+func marshalled(t *testing.T, m message.Message) []byte {
+	t.Helper()
+	d := make([]byte, m.MarshalLen())
+	if err := m.MarshalTo(d); err != nil {
+		t.Fatal(err)
+	}
+	return d
 }
 
 // aimAtSession puts the SEID of a session that there is into d, if d asks for it.

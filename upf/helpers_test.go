@@ -27,6 +27,7 @@ type fakePlane struct {
 	mu    sync.Mutex
 	rules map[uint64]*dataplane.Rules
 	fail  bool
+	fakeMeters
 }
 
 func (p *fakePlane) Install(r *dataplane.Rules) ([]dataplane.Usage, error) {
@@ -36,11 +37,13 @@ func (p *fakePlane) Install(r *dataplane.Rules) ([]dataplane.Usage, error) {
 		return nil, errors.New("the worker is gone")
 	}
 	p.rules[r.SEID] = r
-	return nil, nil
+	return p.installed(r), nil
 }
 
 func (p *fakePlane) Usage(q []dataplane.UsageQuery) ([]dataplane.UsageAnswer, error) {
-	return make([]dataplane.UsageAnswer, len(q)), nil
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.answer(q), nil
 }
 
 func (p *fakePlane) Echo(netip.Addr) error { return nil }
@@ -52,7 +55,7 @@ func (p *fakePlane) Remove(seid uint64) ([]dataplane.Usage, error) {
 		return nil, errors.New("no such session")
 	}
 	delete(p.rules, seid)
-	return nil, nil
+	return p.installed(&dataplane.Rules{SEID: seid}), nil
 }
 
 func (p *fakePlane) of(seid uint64) *dataplane.Rules {
@@ -93,12 +96,17 @@ func newBenchWith(t *testing.T, config string) *bench {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return newBenchOf(t, cfg, slog.New(slog.DiscardHandler))
+}
+
+func newBenchOf(t *testing.T, cfg *Config, log *slog.Logger) *bench {
+	t.Helper()
 	conn, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
 	if err != nil {
 		t.Fatal(err)
 	}
 	plane := &fakePlane{rules: map[uint64]*dataplane.Rules{}}
-	s, err := listen(cfg, plane, slog.New(slog.DiscardHandler), netip.MustParseAddrPort("127.0.0.1:0"), conn.LocalAddr().(*net.UDPAddr).AddrPort().Port())
+	s, err := listen(cfg, plane, log, netip.MustParseAddrPort("127.0.0.1:0"), conn.LocalAddr().(*net.UDPAddr).AddrPort().Port())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -210,6 +218,7 @@ type rulesSpec struct {
 	bars []*pfcp.BAR
 
 	endpoints []*pfcp.TrafficEndpoint
+	urrs      []*pfcp.URR
 }
 
 func p[T any](v T) *T { return &v }
@@ -298,6 +307,9 @@ func (r *rulesSpec) creates() []*ie.IE {
 	}
 	for _, x := range r.endpoints {
 		ies = append(ies, x.IE(ie.CreateTrafficEndpoint))
+	}
+	for _, x := range r.urrs {
+		ies = append(ies, x.IE(ie.CreateURR))
 	}
 	return ies
 }

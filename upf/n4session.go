@@ -3,10 +3,13 @@ package upf
 import (
 	"fmt"
 	"maps"
+	"net/netip"
+	"time"
 
 	"github.com/wmnsk/go-pfcp/ie"
 	"github.com/wmnsk/go-pfcp/message"
 
+	"github.com/braid-upf/braid/dataplane"
 	"github.com/braid-upf/braid/pfcp"
 )
 
@@ -15,11 +18,13 @@ func (s *Server) sessionEstablishment(m *message.SessionEstablishmentRequest) me
 	if err != nil {
 		return s.reject(m.MessageType(), sess.cp.SEID, err)
 	}
-	if err := s.install(sess, c); err != nil {
+	if _, err := s.install(sess, c); err != nil {
 		return s.reject(m.MessageType(), sess.cp.SEID, err)
 	}
 	s.sessions[sess.seid] = sess
 	s.byCP[sess.cpSession()] = sess
+	s.usageInstalled(sess)
+	s.inactivityTimer(sess, m.UserPlaneInactivityTimer)
 	s.log.Info("session established", "seid", seidText(sess.seid), "cpSEID", seidText(sess.cp.SEID), "node", sess.node,
 		"pdrs", len(sess.rules.pdrs), "mars", len(sess.rules.mars), "ue", c.rules.UEAddrs)
 
@@ -35,7 +40,7 @@ func (s *Server) sessionEstablishment(m *message.SessionEstablishmentRequest) me
 // newSession builds and compiles what a request asks for. The session that it
 // returns along with an error holds the CP F-SEID as far as it is known.
 func (s *Server) newSession(m *message.SessionEstablishmentRequest) (*session, *compiled, *pfcp.Error) {
-	sess := &session{rules: newRuleSet()}
+	sess := &session{rules: ruleSet{}}
 	var err *pfcp.Error
 	if m.CPFSEID != nil {
 		if sess.cp, err = pfcp.ParseFSEID(m.CPFSEID); err != nil {
@@ -50,6 +55,9 @@ func (s *Server) newSession(m *message.SessionEstablishmentRequest) (*session, *
 		return sess, nil, &pfcp.Error{Cause: ie.CauseMandatoryIEMissing, Offending: ie.FSEID, Text: "no CP F-SEID"}
 	}
 	sess.node = n.id
+	if sess.set, err = sessionSet(m.Payload, nil); err != nil {
+		return sess, nil, err
+	}
 	if err := sess.rules.establish(m); err != nil {
 		return sess, nil, err
 	}
@@ -60,7 +68,7 @@ func (s *Server) newSession(m *message.SessionEstablishmentRequest) (*session, *
 		s.remove(old)
 	}
 	sess.seid = s.newSEID()
-	c, err := s.compile(sess.seid, sess.rules, chosen{})
+	c, err := s.compile(sess.seid, sess.rules, nil)
 	return sess, c, err
 }
 
@@ -74,14 +82,33 @@ func (s *Server) newSEID() uint64 {
 }
 
 // install gives c to the plane and, if that has taken it, to sess and the
-// registry. On an error all is as before.
-func (s *Server) install(sess *session, c *compiled) *pfcp.Error {
-	if _, err := s.plane.Install(c.rules); err != nil {
-		return &pfcp.Error{Cause: ie.CauseSystemFailure, Text: fmt.Sprintf("session %#x: install: %v", sess.seid, err)}
+// registry. On an error all is as before. It returns the last readings of the URRs that
+// c has no more. What workers have told until then is told of the rules of before.
+func (s *Server) install(sess *session, c *compiled) ([]dataplane.Usage, *pfcp.Error) {
+	last, err := s.plane.Install(c.rules)
+	if err != nil {
+		return nil, &pfcp.Error{Cause: ie.CauseSystemFailure, Text: fmt.Sprintf("session %#x: install: %v", sess.seid, err)}
 	}
+	s.takeEvents()
+	old := sess.rules
+	if s.sessions[sess.seid] != sess { // it is being established
+		old = ruleSet{}
+	}
+	s.rep.tunnels.replace(sess.seid, old, c.set)
 	s.registry.replace(sess.seid, sess.holds, c.holds)
-	sess.rules, sess.holds, sess.chosen = c.set, c.holds, c.chosen
-	return nil
+	sess.rules, sess.holds, sess.chosen = c.set, c.holds, c.chosen.kept()
+	sess.peers = s.paths.replace(sess.node, sess.peers, c.rules, time.Now())
+	return last, nil
+}
+
+// reinstall compiles set for the session and installs it in the place of its rules. On an
+// error those are in force.
+func (s *Server) reinstall(sess *session, set ruleSet) *pfcp.Error {
+	c, err := s.compile(sess.seid, set, sess.chosen)
+	if err == nil {
+		_, err = s.install(sess, c)
+	}
+	return err
 }
 
 func (s *Server) sessionModification(m *message.SessionModificationRequest) message.Message {
@@ -89,17 +116,13 @@ func (s *Server) sessionModification(m *message.SessionModificationRequest) mess
 	if sess == nil {
 		return s.reject(m.MessageType(), 0, noSession(m.SEID()))
 	}
-	cp := sess.cp
-	if m.CPFSEID != nil {
-		var err *pfcp.Error
-		if cp, err = pfcp.ParseFSEID(m.CPFSEID); err != nil {
-			return s.reject(m.MessageType(), sess.cp.SEID, err)
-		}
-		if other := s.byCP[cpSession{sess.node, cp}]; other != nil && other != sess {
-			return s.reject(m.MessageType(), sess.cp.SEID, &pfcp.Error{
-				Cause: ie.CauseRequestRejected, Offending: ie.FSEID, Text: "CP F-SEID belongs to session " + seidText(other.seid),
-			})
-		}
+	next, err := s.successor(sess, m)
+	if err != nil {
+		return s.reject(m.MessageType(), sess.cp.SEID, err)
+	}
+	sets, err := sessionSet(m.Payload, sess.set)
+	if err != nil {
+		return s.reject(m.MessageType(), sess.cp.SEID, err)
 	}
 	before := sess.rules
 	set := before.clone()
@@ -108,17 +131,20 @@ func (s *Server) sessionModification(m *message.SessionModificationRequest) mess
 		return s.reject(m.MessageType(), sess.cp.SEID, err)
 	}
 	c, err := s.compile(sess.seid, set, sess.chosen)
+	var last []dataplane.Usage
 	if err == nil {
 		c.rules.EndMarkers = endMarkers(&before, &c.set, moved)
-		err = s.install(sess, c)
+		last, err = s.install(sess, c)
 	}
 	if err != nil {
 		return s.reject(m.MessageType(), sess.cp.SEID, err)
 	}
-	delete(s.byCP, sess.cpSession())
-	sess.cp = cp
-	s.byCP[sess.cpSession()] = sess
-	s.log.Info("session modified", "seid", seidText(sess.seid), "cpSEID", seidText(cp.SEID),
+	if next != sess.cpSession() {
+		s.hand(sess, next.node, next.cp)
+		sess.reportTo = netip.Addr{} // whoever takes a session over says anew where its reports go
+	}
+	sess.set = sets
+	s.log.Info("session modified", "seid", seidText(sess.seid), "cpSEID", seidText(sess.cp.SEID),
 		"pdrs", len(sess.rules.pdrs), "fars", len(sess.rules.fars), "mars", len(sess.rules.mars))
 
 	ies := []*ie.IE{ie.NewCause(ie.CauseRequestAccepted)}
@@ -129,7 +155,9 @@ func (s *Server) sessionModification(m *message.SessionModificationRequest) mess
 		}
 		ies = append(ies, t.ie(typ))
 	}
-	return message.NewSessionModificationResponse(0, 0, cp.SEID, 0, 0, ies...)
+	ies = append(ies, s.usageModified(sess, before, m, last, maxMessage-sessionHeader-size(ies))...)
+	s.inactivityTimer(sess, m.UserPlaneInactivityTimer)
+	return message.NewSessionModificationResponse(0, 0, sess.cp.SEID, 0, 0, ies...)
 }
 
 func (s *Server) sessionDeletion(m *message.SessionDeletionRequest) message.Message {
@@ -137,22 +165,43 @@ func (s *Server) sessionDeletion(m *message.SessionDeletionRequest) message.Mess
 	if sess == nil {
 		return s.reject(m.MessageType(), 0, noSession(m.SEID()))
 	}
-	s.remove(sess)
+	ies := []*ie.IE{ie.NewCause(ie.CauseRequestAccepted)}
+	last := s.takeAway(sess)
+	ies = append(ies, s.usageDeleted(sess, last, maxMessage-sessionHeader-size(ies))...)
 	s.log.Info("session deleted", "seid", seidText(sess.seid), "cpSEID", seidText(sess.cp.SEID))
-	return message.NewSessionDeletionResponse(0, 0, sess.cp.SEID, 0, 0, ie.NewCause(ie.CauseRequestAccepted))
+	return message.NewSessionDeletionResponse(0, 0, sess.cp.SEID, 0, 0, ies...)
 }
 
-// remove deletes a session here and in the plane. If the plane fails to, the
+// remove deletes a session. Its usage is not reported: who is told of that deletes it
+// otherwise.
+func (s *Server) remove(sess *session) {
+	s.takeAway(sess)
+	if su := sess.usage; su != nil {
+		su.out.next = parcel{}
+	}
+}
+
+// takeAway deletes a session here and in the plane, and returns the last readings of
+// its URRs. If the plane fails to, the
 // session is gone for the CP function all the same; what it held stays taken, so
 // that nobody else gets its packets.
-func (s *Server) remove(sess *session) {
+func (s *Server) takeAway(sess *session) []dataplane.Usage {
+	last, err := s.plane.Remove(sess.seid)
+	s.takeEvents()
 	delete(s.sessions, sess.seid)
 	delete(s.byCP, sess.cpSession())
-	if _, err := s.plane.Remove(sess.seid); err != nil {
+	sess.peers = s.paths.replace(sess.node, sess.peers, nil, time.Now())
+	s.rep.tunnels.replace(sess.seid, sess.rules, ruleSet{})
+	if su := sess.usage; su != nil {
+		su.gone = true
+		s.schedule(su)
+	}
+	if err != nil {
 		s.log.Error("session not removed from the plane", "seid", seidText(sess.seid), "err", err)
-		return
+		return nil
 	}
 	s.registry.replace(sess.seid, sess.holds, identity{})
+	return last
 }
 
 func noSession(seid uint64) *pfcp.Error {

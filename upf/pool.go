@@ -66,22 +66,20 @@ func (p *pool) set(i int, taken bool) {
 // choose finds what no session holds, the one given longest ago; ok is false if
 // there is none. It is taken once [pool.hold] is told of it.
 func (p *pool) choose() (netip.Prefix, bool) {
-	words := len(p.taken)
-	if words == 0 {
+	if p.size == 0 {
 		return netip.Prefix{}, false
 	}
-	for n := range words + 1 { // the first word a second time, for its part before next
-		w := (p.next/64 + n) % words
-		free := ^p.taken[w]
-		if n == 0 {
-			free &= ^uint64(0) << (p.next % 64)
+	w, from := p.next/64, ^uint64(0)<<(p.next%64)
+	for range len(p.taken) + 1 { // the first word a second time, for its part before next
+		if free := ^p.taken[w] & from; free != 0 {
+			i := 64*w + bits.TrailingZeros64(free)
+			p.next = (i + 1) % p.size
+			return p.at(i), true
 		}
-		if free == 0 {
-			continue
+		from = ^uint64(0)
+		if w++; w == len(p.taken) {
+			w = 0
 		}
-		i := 64*w + bits.TrailingZeros64(free)
-		p.next = (i + 1) % p.size
-		return p.at(i), true
 	}
 	return netip.Prefix{}, false
 }

@@ -77,14 +77,20 @@ func TestPoolLimits(t *testing.T) {
 	}
 }
 
+// BenchmarkPool gives addresses of a pool that is half full, and of one that is full,
+// its worst case.
 func BenchmarkPool(b *testing.B) {
-	p := newPool("internet", netip.MustParsePrefix("10.0.0.0/8"))
-	p.hold(netip.MustParsePrefix("10.0.0.0/9"), true)
-	b.ReportAllocs()
-	for b.Loop() {
-		if q, ok := p.choose(); ok {
-			p.hold(q, true)
-			p.hold(q, false)
-		}
+	for name, held := range map[string]string{"half": "10.0.0.0/11", "full": "10.0.0.0/8"} {
+		b.Run(name, func(b *testing.B) {
+			p := newPool("internet", netip.MustParsePrefix("10.0.0.0/8"))
+			p.hold(netip.MustParsePrefix(held), true)
+			b.ReportAllocs()
+			for b.Loop() {
+				if q, ok := p.choose(); ok {
+					p.hold(q, true)
+					p.hold(q, false)
+				}
+			}
+		})
 	}
 }

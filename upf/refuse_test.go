@@ -262,8 +262,11 @@ func TestRequestsRefused(t *testing.T) {
 		{"session with an SRR", establish(node, fseid, ie.NewCreateSRR(ie.NewSRRID(1))), refusal{ie.CauseServiceNotSupported, ie.CreateSRR, ""}},
 		{"modification of no session", message.NewSessionModificationRequest(0, 0, 99, 0, 0), refusal{cause: ie.CauseSessionContextNotFound}},
 		{"deletion of no session", message.NewSessionDeletionRequest(0, 0, 99, 0, 0), refusal{cause: ie.CauseSessionContextNotFound}},
-		{"deletion of a session set", message.NewSessionSetDeletionRequest(0, node, nil), refusal{cause: ie.CauseServiceNotSupported}},
-		{"PFD management", message.NewPFDManagementRequest(0), refusal{cause: ie.CauseServiceNotSupported}},
+		{"deletion of a session set of no FQ-CSID", message.NewSessionSetDeletionRequest(0, node, nil), refusal{ie.CauseConditionalIEMissing, ie.FQCSID, ""}},
+		{"deletion of a session set of no association", message.NewSessionSetDeletionRequest(0, pfcp.NodeIDIE("10.9.9.9"), nil), refusal{cause: ie.CauseNoEstablishedPFCPAssociation}},
+		{"modification of no session set", message.NewGenericWithoutSEID(pfcp.MsgSessionSetModificationRequest, 0, node), refusal{missingM, pfcp.TypeSessionChangeInfo, ""}},
+		{"modification of a session set without a new address", message.NewGenericWithoutSEID(pfcp.MsgSessionSetModificationRequest, 0, node, ie.New(pfcp.TypeSessionChangeInfo, nil)), refusal{missingM, ie.AlternativeSMFIPAddress, ""}},
+		{"PFDs of no application", message.NewPFDManagementRequest(0, ie.NewGroupedIE(ie.ApplicationIDsPFDs)), refusal{missingM, ie.ApplicationID, ""}},
 	}
 	b := newBench(t)
 	b.associate()

@@ -2,7 +2,6 @@ package upf
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net/netip"
@@ -46,25 +45,26 @@ type Server struct {
 	fseid    pfcp.FSEID // our F-SEID without the SEID
 	peerPort uint16     // where peers take requests
 	endpoint *pfcp.Endpoint
+	ctx      context.Context // ends with Close
+	stop     context.CancelFunc
+	running  sync.WaitGroup                 // the goroutines that the server has started
+	reports  [reportSenders]chan nodeReport // to the goroutines that send them, see reportPaths
 
 	mu       sync.Mutex // guards all below
+	draining bool
 	nodes    map[string]*node
 	sessions map[uint64]*session
 	byCP     map[cpSession]*session
 	registry *registry
+	paths    paths
+	rep      *reporter
 	applications
 	joinGroups
 }
 
-// node is a CP function that has set up an association (TS 29.244 §6.2.6).
-type node struct {
-	id       string
-	addr     netip.Addr
-	recovery time.Time // its Recovery Time Stamp
-	stop     context.CancelFunc
-}
-
-// Listen binds N4 and starts to serve it. The rules go to plane.
+// Listen binds N4 and starts to serve it. The rules go to plane; those of the
+// sessions that the last orderly end of the UPF has left in the config's state file
+// are there when it returns.
 func Listen(cfg *Config, plane Plane, log *slog.Logger) (*Server, error) {
 	return listen(cfg, plane, log, netip.AddrPortFrom(cfg.PFCP.Addr, pfcp.Port), pfcp.Port)
 }
@@ -73,15 +73,25 @@ func listen(cfg *Config, plane Plane, log *slog.Logger, addr netip.AddrPort, pee
 	s := newServer(cfg, plane, log)
 	s.peerPort = peerPort
 	var err error
-	s.mu.Lock() // a request that comes at once waits until the endpoint is stored
+	s.mu.Lock() // a request that comes at once waits until all is there
 	defer s.mu.Unlock()
 	s.endpoint, err = pfcp.Listen(pfcp.Config{
 		Addr: addr, RetransTimeout: cfg.PFCP.RetransTimeout, MaxRetrans: cfg.PFCP.MaxRetrans,
-		Malformed: s.malformed, Log: log,
+		Allow: s.allow(), Malformed: s.malformed, Log: log,
 	}, s.handle)
 	if err != nil {
 		return nil, err
 	}
+	s.rep.send = func(peer netip.AddrPort, m message.Message, done func(message.Message, error)) error {
+		_, err := s.endpoint.Start(peer, m, done)
+		return err
+	}
+	if cfg.Braid.State != "" {
+		s.restore(cfg.Braid.State)
+	}
+	s.sendNodeReports()
+	s.supervisePaths()
+	s.running.Go(func() { s.reportLoop(s.ctx.Done()) })
 	return s, nil
 }
 
@@ -89,7 +99,13 @@ func newServer(cfg *Config, plane Plane, log *slog.Logger) *Server {
 	s := &Server{
 		cfg: cfg, plane: plane, log: log, started: time.Now(),
 		nodes: map[string]*node{}, sessions: map[uint64]*session{}, byCP: map[cpSession]*session{}, registry: newRegistry(newPools(cfg.DNNs)),
+		paths: newPaths(cfg.Braid.Echo), applications: applications{map[string][]pfcp.FlowDescription{}},
+		rep: newReporter(cfg),
 	}
+	for i := range s.reports {
+		s.reports[i] = make(chan nodeReport, maxWaitingReports)
+	}
+	s.ctx, s.stop = context.WithCancel(context.Background())
 	addr := cfg.PFCP.Addr
 	if id, err := netip.ParseAddr(cfg.PFCP.NodeID); err == nil && addr.IsUnspecified() {
 		addr = id
@@ -102,38 +118,75 @@ func newServer(cfg *Config, plane Plane, log *slog.Logger) *Server {
 	return s
 }
 
+// allow is the config's list of N4 peers as the endpoint asks it; nil = any.
+func (s *Server) allow() func(netip.Addr) bool {
+	if len(s.cfg.Braid.Peers) == 0 {
+		return nil
+	}
+	return func(a netip.Addr) bool {
+		for _, p := range s.cfg.Braid.Peers {
+			if p.Contains(a) {
+				return true
+			}
+		}
+		return false
+	}
+}
+
 // LocalAddr is the address that N4 is bound to.
 func (s *Server) LocalAddr() netip.AddrPort { return s.endpoint.LocalAddr() }
 
-// Close ends N4. The sessions stay in the plane.
+// Dropped is the number of datagrams on N4 that came from outside the allow-list.
+func (s *Server) Dropped() uint64 { return s.endpoint.Dropped() }
+
+// Close ends N4, and waits until all that the server has started is gone. The
+// sessions stay in the plane; if the config names a state file, they are written
+// into it for the next life of the UPF.
 func (s *Server) Close() error {
+	s.stop()
+	err := s.endpoint.Close()
+	s.running.Wait()
 	s.mu.Lock()
-	for _, n := range s.nodes {
-		n.stop()
+	defer s.mu.Unlock()
+	if file := s.cfg.Braid.State; file != "" && err == nil {
+		err = s.save(file)
 	}
-	s.mu.Unlock()
-	return s.endpoint.Close()
+	return err
 }
 
 // handle answers a request; it is the endpoint's handler.
 func (s *Server) handle(peer netip.AddrPort, req message.Message) message.Message {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.heard(peer.Addr())
+	cp, err := s.permit(peer.Addr(), req)
+	if err != nil {
+		return s.reject(req.MessageType(), cp, err)
+	}
+	s.rep.refresh()
 	switch m := req.(type) {
 	case *message.HeartbeatRequest:
 		return s.heartbeat(peer, m)
+	case *message.PFDManagementRequest:
+		return s.pfdManagement(m)
 	case *message.AssociationSetupRequest:
 		return s.associationSetup(peer, m)
 	case *message.AssociationUpdateRequest:
 		return s.associationUpdate(m)
 	case *message.AssociationReleaseRequest:
 		return s.associationRelease(m)
+	case *message.SessionSetDeletionRequest:
+		return s.sessionSetDeletion(m)
 	case *message.SessionEstablishmentRequest:
 		return s.sessionEstablishment(m)
 	case *message.SessionModificationRequest:
 		return s.sessionModification(m)
 	case *message.SessionDeletionRequest:
 		return s.sessionDeletion(m)
+	case *message.Generic:
+		if m.MessageType() == pfcp.MsgSessionSetModificationRequest {
+			return s.sessionSetModification(m)
+		}
 	}
 	return s.reject(req.MessageType(), 0, &pfcp.Error{Cause: ie.CauseServiceNotSupported, Text: req.MessageTypeName()})
 }
@@ -178,6 +231,8 @@ func (s *Server) reject(typ uint8, cp uint64, err *pfcp.Error) message.Message {
 		return message.NewAssociationReleaseResponse(0, s.nodeID(), cause)
 	case message.MsgTypeSessionSetDeletionRequest:
 		return message.NewSessionSetDeletionResponse(0, s.nodeID(), cause, offending)
+	case pfcp.MsgSessionSetModificationRequest:
+		return message.NewGenericWithoutSEID(pfcp.MsgSessionSetModificationResponse, 0, append([]*ie.IE{s.nodeID()}, ies...)...)
 	case message.MsgTypeSessionEstablishmentRequest:
 		return message.NewSessionEstablishmentResponse(0, 0, cp, 0, 0, failed(append([]*ie.IE{s.nodeID()}, ies...))...)
 	case message.MsgTypeSessionModificationRequest:
@@ -189,141 +244,3 @@ func (s *Server) reject(typ uint8, cp uint64, err *pfcp.Error) message.Message {
 }
 
 func (s *Server) nodeID() *ie.IE { return pfcp.NodeIDIE(s.cfg.PFCP.NodeID) }
-
-func features() *ie.IE { return pfcp.FeaturesIE(pfcp.FTUP, pfcp.MPTCP, pfcp.ATSSSLL) }
-
-// nodeOf reads a mandatory Node ID IE.
-func nodeOf(i *ie.IE) (string, *pfcp.Error) {
-	if i == nil {
-		return "", &pfcp.Error{Cause: ie.CauseMandatoryIEMissing, Offending: ie.NodeID, Text: "no Node ID"}
-	}
-	return pfcp.ParseNodeID(i)
-}
-
-// heartbeat answers a heartbeat request; one that is not understood is answered
-// all the same, for it shows that the peer is alive.
-func (s *Server) heartbeat(peer netip.AddrPort, m *message.HeartbeatRequest) message.Message {
-	if m.RecoveryTimeStamp != nil {
-		if t, err := pfcp.ParseRecoveryTimeStamp(m.RecoveryTimeStamp); err == nil {
-			for _, n := range s.nodes {
-				if n.addr == peer.Addr() {
-					s.recovered(n, t)
-				}
-			}
-		}
-	}
-	return message.NewHeartbeatResponse(0, pfcp.RecoveryTimeStampIE(s.started))
-}
-
-// recovered looks at a peer's Recovery Time Stamp. A later one than before says
-// that the peer has restarted and has lost its sessions (TS 23.527 §4.2): they go,
-// and the association with them, until the peer sets up a new one.
-func (s *Server) recovered(n *node, t time.Time) {
-	if s.nodes[n.id] == n && t.After(n.recovery) {
-		s.log.Warn("peer has restarted", "node", n.id, "since", t)
-		s.release(n)
-	}
-}
-
-// release ends an association and deletes the node's sessions.
-func (s *Server) release(n *node) {
-	n.stop()
-	delete(s.nodes, n.id)
-	for _, sess := range s.sessions {
-		if sess.node == n.id {
-			s.remove(sess)
-		}
-	}
-}
-
-func (s *Server) associationSetup(peer netip.AddrPort, m *message.AssociationSetupRequest) message.Message {
-	id, err := nodeOf(m.NodeID)
-	var recovery time.Time
-	if err == nil {
-		if m.RecoveryTimeStamp == nil {
-			err = &pfcp.Error{Cause: ie.CauseMandatoryIEMissing, Offending: ie.RecoveryTimeStamp, Text: "no Recovery Time Stamp"}
-		} else {
-			recovery, err = pfcp.ParseRecoveryTimeStamp(m.RecoveryTimeStamp)
-		}
-	}
-	if err != nil {
-		return s.reject(m.MessageType(), 0, err)
-	}
-	if old := s.nodes[id]; old != nil {
-		s.release(old) // TS 29.244 §6.2.6.2.2: a new association deletes the sessions of the old one
-	}
-	ctx, stop := context.WithCancel(context.Background())
-	n := &node{id: id, addr: peer.Addr(), recovery: recovery, stop: stop}
-	s.nodes[id] = n
-	if s.cfg.Braid.Heartbeat > 0 {
-		go s.beat(ctx, n)
-	}
-	s.log.Info("association set up", "node", id, "peer", peer)
-	return message.NewAssociationSetupResponse(0, s.nodeID(), ie.NewCause(ie.CauseRequestAccepted),
-		pfcp.RecoveryTimeStampIE(s.started), features())
-}
-
-func (s *Server) associationUpdate(m *message.AssociationUpdateRequest) message.Message {
-	if _, err := s.associated(m.NodeID); err != nil {
-		return s.reject(m.MessageType(), 0, err)
-	}
-	return message.NewAssociationUpdateResponse(0, s.nodeID(), ie.NewCause(ie.CauseRequestAccepted), features())
-}
-
-func (s *Server) associationRelease(m *message.AssociationReleaseRequest) message.Message {
-	n, err := s.associated(m.NodeID)
-	if err != nil {
-		return s.reject(m.MessageType(), 0, err)
-	}
-	s.release(n)
-	s.log.Info("association released", "node", n.id)
-	return message.NewAssociationReleaseResponse(0, s.nodeID(), ie.NewCause(ie.CauseRequestAccepted))
-}
-
-// associated is the node that a Node ID IE names.
-func (s *Server) associated(i *ie.IE) (*node, *pfcp.Error) {
-	id, err := nodeOf(i)
-	if err != nil {
-		return nil, err
-	}
-	n := s.nodes[id]
-	if n == nil {
-		return nil, &pfcp.Error{Cause: ie.CauseNoEstablishedPFCPAssociation, Text: "no association with node " + id}
-	}
-	return n, nil
-}
-
-// beat sends heartbeats to n until ctx ends. A peer that does not answer keeps its
-// sessions: the user plane outlives the control plane.
-func (s *Server) beat(ctx context.Context, n *node) {
-	tick := time.NewTicker(s.cfg.Braid.Heartbeat)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		}
-		resp, err := s.endpoint.Request(ctx, netip.AddrPortFrom(n.addr, s.peerPort),
-			message.NewHeartbeatRequest(0, pfcp.RecoveryTimeStampIE(s.started), nil))
-		switch {
-		case errors.Is(err, pfcp.ErrTimeout):
-			s.log.Warn("peer does not answer", "node", n.id, "err", err)
-			continue
-		case err != nil:
-			if ctx.Err() == nil {
-				s.log.Warn("heartbeat", "node", n.id, "err", err)
-			}
-			continue
-		}
-		m, ok := resp.(*message.HeartbeatResponse)
-		if !ok || m.RecoveryTimeStamp == nil {
-			continue
-		}
-		if t, err := pfcp.ParseRecoveryTimeStamp(m.RecoveryTimeStamp); err == nil {
-			s.mu.Lock()
-			s.recovered(n, t)
-			s.mu.Unlock()
-		}
-	}
-}

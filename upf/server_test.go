@@ -33,9 +33,8 @@ func TestAssociationSetup(t *testing.T) {
 	if got := m.RecoveryTimeStamp.Payload; !bytes.Equal(got, pfcp.RecoveryTimeStampIE(b.s.started).Payload) {
 		t.Errorf("time stamp %x", got)
 	}
-	// FTUP is octet 5 bit 5, MPTCP octet 8 bit 8, ATSSS-LL octet 9 bit 1 of the IE.
-	if got := m.UPFunctionFeatures.Payload; !bytes.Equal(got, []byte{0x10, 0, 0, 0x80, 0x01}) {
-		t.Errorf("UP function features %x", got)
+	if len(m.UEIPAddressPoolInformation) != 1 {
+		t.Errorf("%d UE address pools, want that of dnnList", len(m.UEIPAddressPoolInformation))
 	}
 }
 
@@ -60,7 +59,7 @@ func TestAssociationEnds(t *testing.T) {
 			b.associate()
 			seid, _ := b.established(1, plainSession(0x10, "10.60.0.10"))
 			b.s.mu.Lock()
-			foreign := &session{seid: 7, node: "another", rules: newRuleSet()}
+			foreign := &session{seid: 7, node: "another", rules: ruleSet{}}
 			b.s.sessions[7] = foreign
 			b.s.mu.Unlock()
 			if got := refusalOf(t, b.ask(tc.req)); got.cause > ie.CauseRequestAccepted {

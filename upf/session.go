@@ -1,7 +1,8 @@
 package upf
 
 import (
-	"maps"
+	"fmt"
+	"net/netip"
 	"slices"
 
 	"github.com/wmnsk/go-pfcp/ie"
@@ -17,7 +18,12 @@ type session struct {
 	node   string     // node ID of the CP function
 	rules  ruleSet
 	holds  identity
-	chosen chosen
+	chosen *chosen
+
+	set      *pfcp.SessionSet // nil = none
+	reportTo netip.Addr       // where its reports go; invalid = to the CP F-SEID's address
+	peers    []netip.Addr     // far ends of its outer headers, as they are counted in paths
+	usage    *sessionUsage    // nil if the session has had nothing to measure nor to report yet
 }
 
 // cpSession is how the CP function names the session.
@@ -32,24 +38,20 @@ type cpSession struct {
 // ruleSet are the rules of a session as the CP function gave them, by ID. The
 // rules are immutable: a change puts a new one in the place of the old.
 type ruleSet struct {
-	pdrs      byID[uint16, pfcp.PDR]
-	fars      byID[uint32, pfcp.FAR]
-	qers      byID[uint32, pfcp.QER]
-	mars      byID[uint16, pfcp.MAR]
-	bars      byID[uint8, pfcp.BAR]
-	endpoints byID[uint8, pfcp.TrafficEndpoint]
-	urrs      map[uint32]bool
-	network   pfcp.Network
-}
-
-func newRuleSet() ruleSet {
-	return ruleSet{urrs: map[uint32]bool{}}
+	pdrs      byID[uint16, *pfcp.PDR]
+	fars      byID[uint32, *pfcp.FAR]
+	qers      byID[uint32, *pfcp.QER]
+	mars      byID[uint16, *pfcp.MAR]
+	bars      byID[uint8, *pfcp.BAR]
+	endpoints byID[uint8, *pfcp.TrafficEndpoint]
+	urrs      byID[uint32, *pfcp.URR]
+	network   *pfcp.Network // nil = nothing was said of it
 }
 
 func (r ruleSet) clone() ruleSet {
 	return ruleSet{
 		pdrs: r.pdrs.clone(), fars: r.fars.clone(), qers: r.qers.clone(), mars: r.mars.clone(),
-		bars: r.bars.clone(), endpoints: r.endpoints.clone(), urrs: maps.Clone(r.urrs), network: r.network,
+		bars: r.bars.clone(), endpoints: r.endpoints.clone(), urrs: r.urrs.clone(), network: r.network,
 	}
 }
 
@@ -87,6 +89,9 @@ func (r *ruleSet) establish(m *message.SessionEstablishmentRequest) *pfcp.Error 
 	if err := withoutSRRs(m.CreateSRR); err != nil {
 		return err
 	}
+	if err := carriesIP(m.PDNType); err != nil {
+		return err
+	}
 	var err *pfcp.Error
 	if r.network, err = pfcp.ParseNetwork(m.APNDNN, m.SNSSAI); err != nil {
 		return err
@@ -119,6 +124,16 @@ func withoutSRRs(lists ...[]*ie.IE) *pfcp.Error {
 		}
 	}
 	return nil
+}
+
+// carriesIP refuses a session of other than IP packets; the PDN Type IE (TS 29.244
+// §8.2.79) may be nil.
+func carriesIP(i *ie.IE) *pfcp.Error {
+	const ipv4v6 = 3
+	if i == nil || len(i.Payload) > 0 && i.Payload[0]&7 <= ipv4v6 {
+		return nil
+	}
+	return &pfcp.Error{Cause: ie.CauseServiceNotSupported, Offending: ie.PDNType, Text: fmt.Sprintf("PDN type %x, known are IPv4, IPv6 and IPv4v6 (1 to 3)", i.Payload)}
 }
 
 // atMostOne is the list of an IE that a message has once or not at all.
@@ -166,7 +181,7 @@ func (r *ruleSet) createPDR(i *ie.IE) *pfcp.Error {
 	case p.PDI == nil:
 		return absent(ie.CauseMandatoryIEMissing, pfcp.RulePDR, id, ie.PDI, "no PDI")
 	}
-	r.pdrs.put(p.ID, p)
+	r.pdrs.put(p)
 	return nil
 }
 
@@ -181,7 +196,7 @@ func (r *ruleSet) createFAR(i *ie.IE) *pfcp.Error {
 	case f.ApplyAction == nil:
 		return absent(ie.CauseMandatoryIEMissing, pfcp.RuleFAR, f.ID, ie.ApplyAction, "no Apply Action")
 	}
-	r.fars.put(f.ID, f)
+	r.fars.put(f)
 	return nil
 }
 
@@ -196,19 +211,26 @@ func (r *ruleSet) createQER(i *ie.IE) *pfcp.Error {
 	case q.Gate == nil:
 		return absent(ie.CauseMandatoryIEMissing, pfcp.RuleQER, q.ID, ie.GateStatus, "no Gate Status")
 	}
-	r.qers.put(q.ID, q)
+	r.qers.put(q)
 	return nil
 }
 
 func (r *ruleSet) createURR(i *ie.IE) *pfcp.Error {
-	id, err := pfcp.ParseCreateURR(i)
+	u, err := pfcp.ParseURR(i)
 	if err != nil {
 		return err
 	}
-	if r.urrs[id] {
-		return ruleError(pfcp.RuleURR, id, ie.URRID, twice)
+	switch {
+	case r.urrs.get(u.ID) != nil:
+		return ruleError(pfcp.RuleURR, u.ID, ie.URRID, twice)
+	case u.Method == 0:
+		return absent(ie.CauseMandatoryIEMissing, pfcp.RuleURR, u.ID, ie.MeasurementMethod, "no Measurement Method")
+	case u.Triggers == nil:
+		return absent(ie.CauseMandatoryIEMissing, pfcp.RuleURR, u.ID, ie.ReportingTriggers, "no Reporting Triggers")
+	case u.Unsupported != 0:
+		return ruleError(pfcp.RuleURR, u.ID, u.Unsupported, "is not supported")
 	}
-	r.urrs[id] = true
+	r.urrs.put(u)
 	return nil
 }
 
@@ -228,7 +250,7 @@ func (r *ruleSet) createMAR(i *ie.IE) *pfcp.Error {
 	case m.Access[0] == nil && m.Access[1] == nil:
 		return absent(ie.CauseConditionalIEMissing, pfcp.RuleMAR, id, ie.TGPPAccessForwardingActionInformation, "no access forwarding action information")
 	}
-	r.mars.put(m.ID, m)
+	r.mars.put(m)
 	return nil
 }
 
@@ -277,7 +299,7 @@ func (r *ruleSet) updatePDR(i *ie.IE) *pfcp.Error {
 	}
 	p := *old
 	p.Apply(u)
-	r.pdrs.put(u.ID, &p)
+	r.pdrs.put(&p)
 	return nil
 }
 
@@ -292,7 +314,7 @@ func (r *ruleSet) updateFAR(i *ie.IE) (*pfcp.FAR, *pfcp.Error) {
 	}
 	f := *old
 	f.Apply(u)
-	r.fars.put(u.ID, &f)
+	r.fars.put(&f)
 	return u, nil
 }
 
@@ -307,17 +329,26 @@ func (r *ruleSet) updateQER(i *ie.IE) *pfcp.Error {
 	}
 	q := *old
 	q.Apply(u)
-	r.qers.put(u.ID, &q)
+	r.qers.put(&q)
 	return nil
 }
 
-// updateURR checks that the URR is there: what a URR says is not kept yet.
 func (r *ruleSet) updateURR(i *ie.IE) *pfcp.Error {
-	id, err := pfcp.ParseRuleID(i, pfcp.RuleURR)
-	if err == nil && !r.urrs[id] {
-		err = ruleError(pfcp.RuleURR, id, ie.URRID, unknown)
+	up, err := pfcp.ParseURR(i)
+	if err != nil {
+		return err
 	}
-	return err
+	old := r.urrs.get(up.ID)
+	switch {
+	case old == nil:
+		return ruleError(pfcp.RuleURR, up.ID, ie.URRID, unknown)
+	case up.Unsupported != 0:
+		return ruleError(pfcp.RuleURR, up.ID, up.Unsupported, "is not supported")
+	}
+	u := *old
+	u.Apply(up)
+	r.urrs.put(&u)
+	return nil
 }
 
 func (r *ruleSet) updateMAR(i *ie.IE) *pfcp.Error {
@@ -331,7 +362,7 @@ func (r *ruleSet) updateMAR(i *ie.IE) *pfcp.Error {
 	}
 	m := *old
 	m.Apply(u)
-	r.mars.put(u.ID, &m)
+	r.mars.put(&m)
 	return nil
 }
 
@@ -368,22 +399,35 @@ func (r *ruleSet) remove(m *message.SessionModificationRequest) *pfcp.Error {
 
 func (r *ruleSet) removeQER(id uint32) {
 	r.qers.delete(id)
-	for k, e := range r.pdrs {
-		if slices.Contains(e.rule.QERIDs, id) {
-			q := *e.rule
+	for k, p := range r.pdrs {
+		if slices.Contains(p.QERIDs, id) {
+			q := *p
 			q.QERIDs = without(q.QERIDs, id)
-			r.pdrs[k].rule = &q
+			r.pdrs[k] = &q
 		}
 	}
 }
 
 func (r *ruleSet) removeURR(id uint32) {
-	delete(r.urrs, id)
-	for k, e := range r.pdrs {
-		if slices.Contains(e.rule.URRIDs, id) {
-			q := *e.rule
+	r.urrs.delete(id)
+	for k, p := range r.pdrs {
+		if slices.Contains(p.URRIDs, id) {
+			q := *p
 			q.URRIDs = without(q.URRIDs, id)
-			r.pdrs[k].rule = &q
+			r.pdrs[k] = &q
+		}
+	}
+	for k, m := range r.mars {
+		n := *m
+		for i, a := range m.Access {
+			if a != nil && slices.Contains(a.URRIDs, id) {
+				b := *a
+				b.URRIDs = without(a.URRIDs, id)
+				n.Access[i] = &b
+			}
+		}
+		if n.Access != m.Access {
+			r.mars[k] = &n
 		}
 	}
 }

@@ -18,7 +18,7 @@ func (r *ruleSet) createBAR(i *ie.IE) *pfcp.Error {
 	if r.bars.get(b.ID) != nil {
 		return ruleError(pfcp.RuleBAR, uint32(b.ID), ie.BARID, twice)
 	}
-	r.bars.put(b.ID, b)
+	r.bars.put(b)
 	return nil
 }
 
@@ -33,17 +33,17 @@ func (r *ruleSet) updateBAR(i *ie.IE) *pfcp.Error {
 	}
 	b := *old
 	b.Apply(u)
-	r.bars.put(u.ID, &b)
+	r.bars.put(&b)
 	return nil
 }
 
 func (r *ruleSet) removeBAR(id uint32) {
 	r.bars.delete(uint8(id))
-	for k, e := range r.fars {
-		if b := e.rule.BARID; b != nil && uint32(*b) == id {
-			f := *e.rule
+	for k, was := range r.fars {
+		if b := was.BARID; b != nil && uint32(*b) == id {
+			f := *was
 			f.BARID = nil
-			r.fars[k].rule = &f
+			r.fars[k] = &f
 		}
 	}
 }
@@ -62,7 +62,7 @@ func (r *ruleSet) createEndpoint(i *ie.IE) *pfcp.Error {
 	if r.endpoints.get(t.ID) != nil {
 		return endpointError(twice)
 	}
-	r.endpoints.put(t.ID, t)
+	r.endpoints.put(t)
 	return nil
 }
 
@@ -77,7 +77,7 @@ func (r *ruleSet) updateEndpoint(i *ie.IE) *pfcp.Error {
 	}
 	t := *old
 	t.Apply(u)
-	r.endpoints.put(u.ID, &t)
+	r.endpoints.put(&t)
 	return nil
 }
 
@@ -89,8 +89,8 @@ func (r *ruleSet) removeEndpoint(i *ie.IE) *pfcp.Error {
 		return err
 	}
 	r.endpoints.delete(t.ID)
-	r.pdrs = slices.DeleteFunc(r.pdrs, func(e entry[uint16, pfcp.PDR]) bool {
-		d := e.rule.PDI
+	r.pdrs = slices.DeleteFunc(r.pdrs, func(p *pfcp.PDR) bool {
+		d := p.PDI
 		return d.Endpoint != nil && *d.Endpoint == t.ID
 	})
 	return nil

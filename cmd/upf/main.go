@@ -21,6 +21,7 @@ import (
 	"runtime"
 	"slices"
 	"syscall"
+	"time"
 
 	"github.com/braid-upf/braid/dataplane"
 	"github.com/braid-upf/braid/dataplane/driver/sockets"
@@ -159,15 +160,32 @@ func serve(ctx context.Context, cfg *upf.Config, log *slog.Logger) (err error) {
 		select {
 		case <-ctx.Done():
 			log.Info("UPF ends")
+			drain(cfg, server, log)
 			return nil
 		case err := <-planeDone:
 			running = false
 			return fmt.Errorf("data plane: %w", err)
 		case e := <-plane.Events():
 			logEvent(log, e)
+			server.HandleEvent(e)
 		case <-usr1:
 			logCounters(log, server, plane)
 		}
+	}
+}
+
+// drainTime is how long the CP functions have to end their associations with us.
+const drainTime = 2 * time.Second
+
+// drain takes the UPF out of service, unless its sessions outlive it in a file.
+func drain(cfg *upf.Config, server *upf.Server, log *slog.Logger) {
+	if cfg.Braid.State != "" {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), drainTime)
+	defer cancel()
+	if err := server.Drain(ctx); err != nil {
+		log.Info("not every CP function has released its association", "err", err)
 	}
 }
 
@@ -224,8 +242,7 @@ func n3MTU(cfg *upf.GTPUConfig) int {
 
 func logEvent(log *slog.Logger, e dataplane.Event) {
 	log = log.With(upf.CategoryKey, "GTP-U")
-	switch e.Kind {
-	case dataplane.ErrorIndicationReceived:
+	if e.Kind == dataplane.ErrorIndicationReceived {
 		log.Debug("error indication", "from", e.From, "teid", fmt.Sprintf("%#x", e.TEID), "peer", e.Peer)
 	}
 }
@@ -236,6 +253,7 @@ func logCounters(log *slog.Logger, server *upf.Server, plane *dataplane.Plane) {
 	}
 	counters := plane.Counters()
 	sessions := counters["sessions"]
+	maps.Copy(counters, server.ReportCounters())
 	maps.DeleteFunc(counters, func(_ string, v uint64) bool { return v == 0 })
 	log.Info("counters that are not zero follow", "sessions", sessions, "lines", len(counters))
 	for _, name := range slices.Sorted(maps.Keys(counters)) {

@@ -1,0 +1,39 @@
+package upf
+
+import (
+	"github.com/wmnsk/go-pfcp/ie"
+
+	"github.com/braid-upf/braid/pfcp"
+)
+
+// upFeatures are the UP function features that Braid has (TS 29.244 §8.2.25), each
+// beside what shows it. What is not here is refused or without effect.
+var upFeatures = []pfcp.UPFeature{
+	pfcp.DDND,    // the delay of a BAR reaches dataplane.BAR
+	pfcp.DLBD,    // the duration and the count of a BAR bound what a FAR buffers
+	pfcp.FTUP,    // TestMultiAccessSession, TestChooseID
+	pfcp.PFDM,    // TestPFDManagement
+	pfcp.EMPU,    // dataplane.Rules.EndMarkers
+	pfcp.QUOAC,   // dataplane.URR.Spent
+	pfcp.FRRT,    // framed routes are among dataplane.Rules.UEAddrs
+	pfcp.UEIP,    // addresses out of the config's dnnList
+	pfcp.SSET,    // TestTakeover
+	pfcp.MNOP,    // dataplane.Volume counts packets beside octets
+	pfcp.MPAS,    // TestTakeover, TestSetMemberEnds
+	pfcp.IP6PL,   // TestUEPrefixes
+	pfcp.MPTCP,   // TestMultiAccessSession
+	pfcp.ATSSSLL, // TestMultiAccessSession
+}
+
+// features is our UP Function Features IE.
+func features() *ie.IE { return pfcp.FeaturesIE(upFeatures...) }
+
+// pools tells of the UE addresses that we can give out, one pool for each entry of
+// dnnList: its identity is the range itself.
+func (s *Server) pools() []*ie.IE {
+	var ies []*ie.IE
+	for _, d := range s.cfg.DNNs {
+		ies = append(ies, pfcp.UEIPPoolIE(d.CIDR.String(), d.Name))
+	}
+	return ies
+}

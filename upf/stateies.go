@@ -1,0 +1,120 @@
+package upf
+
+import (
+	"encoding/binary"
+	"net/netip"
+
+	"github.com/wmnsk/go-pfcp/ie"
+
+	"github.com/braid-upf/braid/pfcp"
+)
+
+// creates are the rules as the Create IEs of an establishment that would make them
+// as they are now.
+func (r ruleSet) creates() []*ie.IE {
+	var ies []*ie.IE
+	for _, x := range r.pdrs {
+		ies = append(ies, x.IE(ie.CreatePDR))
+	}
+	for _, x := range r.fars {
+		ies = append(ies, x.IE(ie.CreateFAR))
+	}
+	for _, x := range r.qers {
+		ies = append(ies, x.IE(ie.CreateQER))
+	}
+	for _, x := range r.mars {
+		ies = append(ies, x.IE(ie.CreateMAR))
+	}
+	for _, x := range r.bars {
+		ies = append(ies, x.IE(ie.CreateBAR))
+	}
+	for _, x := range r.endpoints {
+		ies = append(ies, x.IE(ie.CreateTrafficEndpoint))
+	}
+	for _, x := range r.urrs {
+		ies = append(ies, x.IE(ie.CreateURR))
+	}
+	return ies
+}
+
+// establishmentIEs are sess as an establishment would make it.
+func (s *session) establishmentIEs() []*ie.IE {
+	ies := []*ie.IE{pfcp.NodeIDIE(s.node), s.cp.IE()}
+	if s.set != nil {
+		ies = append(ies, s.set.IEs()...)
+	}
+	if n := s.rules.network; n != nil {
+		ies = append(ies, n.IEs()...)
+	}
+	return append(ies, s.rules.creates()...)
+}
+
+// appendChosen appends what was chosen: a count of F-TEIDs, then of each the CHOOSE ID
+// and the payload of the F-TEID IE behind its length, an octet each; then the UE
+// addresses.
+func appendChosen(b []byte, ch *chosen) []byte {
+	if ch == nil {
+		ch = &chosen{}
+	}
+	b = binary.BigEndian.AppendUint16(b, uint16(len(ch.tunnels)))
+	for _, t := range ch.tunnels {
+		p := t.fteid.IE().Payload
+		b = append(append(b, t.id, byte(len(p))), p...)
+	}
+	for _, p := range []netip.Prefix{ch.ue4, ch.ue6} {
+		b = append(appendAddr(b, p.Addr()), byte(max(0, p.Bits())))
+	}
+	return b
+}
+
+// chosen reads what appendChosen has written.
+func (r *stateReader) chosen() *chosen {
+	ch := &chosen{}
+	for range r.u16() {
+		id := r.u8()
+		f, err := pfcp.ParseFTEID(ie.New(ie.FTEID, r.octets(int(r.u8()))))
+		r.check(err)
+		ch.tunnels = append(ch.tunnels, chosenTunnel{id, f})
+	}
+	for _, p := range []*netip.Prefix{&ch.ue4, &ch.ue6} {
+		a, bits := r.addr(), int(r.u8())
+		if a.IsValid() {
+			*p = netip.PrefixFrom(a, bits)
+		}
+	}
+	return ch.kept()
+}
+
+// names says whether a PDR detects one of the applications.
+func (r ruleSet) names(apps map[string]bool) bool {
+	for _, p := range r.pdrs {
+		if p.PDI != nil && p.PDI.ApplicationID != "" && apps[p.PDI.ApplicationID] {
+			return true
+		}
+	}
+	return false
+}
+
+// setupIEs are n as an association setup would tell of it.
+func (n *node) setupIEs() []*ie.IE {
+	ies := []*ie.IE{pfcp.NodeIDIE(n.id), pfcp.RecoveryTimeStampIE(n.recovery)}
+	if n.features != 0 {
+		ies = append(ies, n.features.IE())
+	}
+	if n.set != "" {
+		ies = append(ies, pfcp.SMFSetIDIE(n.set))
+	}
+	for i := range n.alternatives {
+		ies = append(ies, n.alternatives[i].IE())
+	}
+	return ies
+}
+
+// appIEs are the applications as a PFD Management Request would bring them.
+func (a applications) appIEs() []*ie.IE {
+	var ies []*ie.IE
+	for id, flows := range a.apps {
+		ies = append(ies, (&pfcp.ApplicationPFDs{ID: id, PFDs: []pfcp.PFD{{Flows: flows}}}).IE())
+	}
+	return ies
+}
