@@ -52,10 +52,10 @@ func newGuestStream(tb testing.TB, seid uint64) *guestStream {
 		g.drivers[i].peer = driver.MakePeer(n3iwf)
 		w.drv = &g.drivers[i]
 	}
-	g.segment = segment(server, ue1, 80, portA, 0, ueISNA+1, packet.ACK, nil, make([]byte, benchPayload))
-	g.ack = gpdu(teidB, qfiB, segment(ue2, server, portB, 80, ueISNB+1, 0, packet.ACK, p.dss(0, 0, 0, 0), nil))
-	g.data = gpdu(teidB, qfiB, segment(ue2, server, portB, 80, 0, p.joinISN+2, packet.ACK, p.dss(0, 0, 1, benchPayload), make([]byte, benchPayload)))
-	g.acked = segment(server, ue1, 80, portA, serverISN+1, 0, packet.ACK, nil, nil)
+	g.segment = tcpSegment(server, ue1, 80, portA, 0, ueISNA+1, packet.ACK, nil, make([]byte, benchPayload))
+	g.ack = gpdu(teidB, qfiB, tcpSegment(ue2, server, portB, 80, ueISNB+1, 0, packet.ACK, p.dss(0, 0, 0, 0), nil))
+	g.data = gpdu(teidB, qfiB, tcpSegment(ue2, server, portB, 80, 0, p.joinISN+2, packet.ACK, p.dss(0, 0, 1, benchPayload), make([]byte, benchPayload)))
+	g.acked = tcpSegment(server, ue1, 80, portA, serverISN+1, 0, packet.ACK, nil, nil)
 	return g
 }
 

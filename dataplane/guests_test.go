@@ -144,7 +144,7 @@ func TestGuestsEnd(t *testing.T) {
 					p.Errorf("went to %v, want A's gNB", m.Peer)
 				}
 				// What comes on the subflow is of nobody: it goes as it is.
-				in := segment(ue2, server, portB, 80, ueISNB+1, p.joinISN+2, packet.ACK, p.dss(0, 0, 0, 0), nil)
+				in := tcpSegment(ue2, server, portB, 80, ueISNB+1, p.joinISN+2, packet.ACK, p.dss(0, 0, 0, 0), nil)
 				p.n3(n3iwf, gpdu(teidB, qfiB, in))
 				if got := p.oneN6(); !bytes.Equal(got, in) {
 					p.Errorf("got  %x\nwant %x", got, in)
@@ -163,7 +163,7 @@ func TestGuestsConnectionEnds(t *testing.T) {
 		if _, err := p.plane.Remove(seidA); err != nil {
 			p.Fatal(err)
 		}
-		in := segment(ue2, server, portB, 80, ueISNB+1, p.joinISN+2, packet.ACK, p.dss(0, 0, 0, 0), nil)
+		in := tcpSegment(ue2, server, portB, 80, ueISNB+1, p.joinISN+2, packet.ACK, p.dss(0, 0, 0, 0), nil)
 		for i := range uint64(2) {
 			p.n3(n3iwf, gpdu(teidB, qfiB, in))
 			if got := p.oneN6(); !bytes.Equal(got, in) {
@@ -223,7 +223,7 @@ func TestGuestsRefused(t *testing.T) {
 			p := newPhone(t, home.seid, rulesA(), b)
 			p.connect()
 			token, _ := p.keyB.Derive()
-			in := segment(ue2, server, portB, 80, ueISNB, 0, packet.SYN, mptcp.AppendJoinSYN(nil, false, 2, token, nonce), nil)
+			in := tcpSegment(ue2, server, portB, 80, ueISNB, 0, packet.SYN, mptcp.AppendJoinSYN(nil, false, 2, token, nonce), nil)
 			p.n3(n3iwf, gpdu(teidB, qfiB, in))
 			if got := p.oneN6(); !bytes.Equal(got, in) {
 				t.Errorf("%s: got  %x\nwant %x", home.name, got, in)
@@ -282,7 +282,7 @@ func TestGuestsRingFull(t *testing.T) {
 	p.connect()
 	p.join()
 	slots := handOverSlots(2)
-	in := gpdu(teidB, qfiB, segment(ue2, server, portB, 80, ueISNB+1, p.joinISN+2, packet.ACK, p.dss(0, 0, 1, 10), make([]byte, 10)))
+	in := gpdu(teidB, qfiB, tcpSegment(ue2, server, portB, 80, ueISNB+1, p.joinISN+2, packet.ACK, p.dss(0, 0, 1, 10), make([]byte, 10)))
 	b := p.plane.workers[1]
 	for range slots + 5 {
 		p.set.Queue(1).PutN3(memory.Message{Bytes: in, Peer: n3iwf, Local: upf4})
@@ -302,7 +302,7 @@ func TestGuestsRingFull(t *testing.T) {
 	a := p.plane.workers[0]
 	before := p.plane.Counters()["drop_guest_ring_full"]
 	for i := range uint32(slots + 7) {
-		p.set.Queue(0).PutN6(segment(server, ue1, 80, portA, serverISN+1+i*10, ueISNA+1, packet.ACK, nil, make([]byte, 10)))
+		p.set.Queue(0).PutN6(tcpSegment(server, ue1, 80, portA, serverISN+1+i*10, ueISNA+1, packet.ACK, nil, make([]byte, 10)))
 	}
 	for range (slots + 7 + 63) / 64 {
 		if err := a.drv.Receive(&a.rx, a.pool, 0); err != nil {
@@ -379,9 +379,9 @@ func TestGuestsLive(t *testing.T) {
 	}
 	for i := range 300 {
 		for j := range uint16(8) {
-			syn := segment(ue2, server, portB+j, 80, ueISNB, 0, packet.SYN, mptcp.AppendJoinSYN(nil, false, 2, token, nonce), nil)
+			syn := tcpSegment(ue2, server, portB+j, 80, ueISNB, 0, packet.SYN, mptcp.AppendJoinSYN(nil, false, 2, token, nonce), nil)
 			p.set.Queue(1).PutN3(memory.Message{Bytes: gpdu(teidB, qfiB, syn), Peer: n3iwf, Local: upf4})
-			data := segment(ue2, server, portB+j, 80, ueISNB+1, 1, packet.ACK, p.dss(0, 0, 1, 10), make([]byte, 10))
+			data := tcpSegment(ue2, server, portB+j, 80, ueISNB+1, 1, packet.ACK, p.dss(0, 0, 1, 10), make([]byte, 10))
 			p.set.Queue(1).PutN3(memory.Message{Bytes: gpdu(teidB, qfiB, data), Peer: n3iwf, Local: upf4})
 		}
 		if i%30 == 0 { // in the others the session may go before the worker looks

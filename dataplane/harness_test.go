@@ -270,7 +270,7 @@ func gpdu(teid uint32, qfi uint8, inner []byte) []byte {
 var _ driver.Set = (*memory.Set)(nil)
 
 // newFixtureWith4 is a plane that has an IPv4 address only on N3.
-func newFixtureWith4(t *testing.T) *Plane {
+func newFixtureWith4(t testing.TB) *Plane {
 	t.Helper()
 	plane, err := New(Config{Set: memory.New(1, upf4), Buffers: 8, Keys: 1})
 	if err != nil {

@@ -54,19 +54,20 @@ type tuple struct {
 	local, remote         packet.Addr
 	localPort, remotePort uint16 // valid unless fragment
 	proto                 uint8
+	tos                   uint8 // IPv4 TOS or IPv6 traffic class
 	fragment              bool
 }
 
 // uplink sets t from the headers of a packet of the UE.
 func (t *tuple) uplink(in *packet.Info) {
 	t.local, t.remote, t.localPort, t.remotePort = in.Src, in.Dst, in.SrcPort, in.DstPort
-	t.proto, t.fragment = in.Proto, in.Fragment
+	t.proto, t.tos, t.fragment = in.Proto, in.TOS, in.Fragment
 }
 
 // downlink sets t from the headers of a packet for the UE.
 func (t *tuple) downlink(in *packet.Info) {
 	t.local, t.remote, t.localPort, t.remotePort = in.Dst, in.Src, in.DstPort, in.SrcPort
-	t.proto, t.fragment = in.Proto, in.Fragment
+	t.proto, t.tos, t.fragment = in.Proto, in.TOS, in.Fragment
 }
 
 // point is the flow's place on the line of steer.Policy.Choose. Fragments that come
@@ -90,18 +91,24 @@ func mix(a, b uint64) uint64 {
 type filter struct {
 	local, remote           prefix
 	localPorts, remotePorts []PortRange
+	deep                    deepFilter
 	proto                   uint8
+	tos, tosMask            uint8
 }
 
 func makeFilter(f *Filter) filter {
 	return filter{
 		local: makePrefix(f.Local), remote: makePrefix(f.Remote),
 		localPorts: f.LocalPorts, remotePorts: f.RemotePorts, proto: f.Protocol,
+		tos: f.TOS & f.TOSMask, tosMask: f.TOSMask,
+		deep: makeDeepFilter(f),
 	}
 }
 
+// matches says whether f matches as far as t tells: all but f.deep.
 func (f *filter) matches(t *tuple) bool {
-	return (f.proto == 0 || f.proto == t.proto) && f.remote.contains(&t.remote) && f.local.contains(&t.local) &&
+	return (f.proto == 0 || f.proto == t.proto) && t.tos&f.tosMask == f.tos &&
+		f.remote.contains(&t.remote) && f.local.contains(&t.local) &&
 		inPorts(f.remotePorts, t.remotePort, t) && inPorts(f.localPorts, t.localPort, t)
 }
 

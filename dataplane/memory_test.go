@@ -9,9 +9,9 @@ import (
 	"github.com/braid-upf/braid/dataplane/driver/memory"
 )
 
-// plainRules is the n-th session as free5GC's SMF makes it: a tunnel, an address, two
+// freeRules is the n-th session as free5GC's SMF makes it: a tunnel, an address, two
 // QERs and two URRs.
-func plainRules(n int) *Rules {
+func freeRules(n int) *Rules {
 	addr := netip.AddrFrom4([4]byte{10, byte(n >> 16), byte(n >> 8), byte(n)})
 	ues := []netip.Prefix{netip.PrefixFrom(addr, 32)}
 	threshold := uint64(500_000)
@@ -45,7 +45,7 @@ func TestMemoryPerSession(t *testing.T) {
 	}
 	before := heap()
 	for n := range sessions {
-		if _, err := plane.Install(plainRules(n)); err != nil {
+		if _, err := plane.Install(freeRules(n)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -67,13 +67,13 @@ func BenchmarkInstall(b *testing.B) {
 				b.Fatal(err)
 			}
 			for n := range there {
-				if _, err := plane.Install(plainRules(n)); err != nil {
+				if _, err := plane.Install(freeRules(n)); err != nil {
 					b.Fatal(err)
 				}
 			}
 			b.ReportAllocs()
 			for b.Loop() {
-				if _, err := plane.Install(plainRules(there)); err != nil {
+				if _, err := plane.Install(freeRules(there)); err != nil {
 					b.Fatal(err)
 				}
 				if _, err := plane.Remove(uint64(there + 1)); err != nil {

@@ -1,6 +1,11 @@
 package dataplane
 
-import "sync/atomic"
+import (
+	"encoding/binary"
+	"sync/atomic"
+
+	"github.com/braid-upf/braid/packet"
+)
 
 // ownerBuckets is the number of buckets of an owner table, a power of two.
 const ownerBuckets = 4096
@@ -53,4 +58,16 @@ func (t *ownerTable[K]) get(hash uint64, k K) (worker int, ok bool) {
 		}
 	}
 	return 0, false
+}
+
+// keyOf is the key of the prefix of length n that a is in.
+func keyOf(a *packet.Addr, n uint8) ueKey {
+	if n == 128 {
+		return ueKey{*a, n}
+	}
+	k := ueKey{bits: n}
+	hi, lo := masks(n)
+	binary.BigEndian.PutUint64(k.addr[:8], binary.BigEndian.Uint64(a[:8])&hi)
+	binary.BigEndian.PutUint64(k.addr[8:], binary.BigEndian.Uint64(a[8:])&lo)
+	return k
 }

@@ -82,8 +82,8 @@ const (
 	nonce        = 77
 )
 
-// segment is a TCP packet.
-func segment(src, dst netip.Addr, srcPort, dstPort uint16, sn, ack uint32, flags uint8, options, payload []byte) []byte {
+// tcpSegment is a TCP packet.
+func tcpSegment(src, dst netip.Addr, srcPort, dstPort uint16, sn, ack uint32, flags uint8, options, payload []byte) []byte {
 	options = mptcp.Pad(options, 0)
 	b := transport(src, dst, packet.ProtoTCP, packet.TCPHeaderLen+len(options)+len(payload))
 	l4 := b[len(b)-packet.TCPHeaderLen-len(options)-len(payload):]
@@ -135,16 +135,16 @@ func (p *phone) overA(m memory.Message) []byte {
 
 // upA and upB send a packet of the UE.
 func (p *phone) upA(sn, ack uint32, flags uint8, options, payload []byte) {
-	p.n3(gnb, gpdu(teidA, qfiA, segment(ue1, server, portA, 80, sn, ack, flags, options, payload)))
+	p.n3(gnb, gpdu(teidA, qfiA, tcpSegment(ue1, server, portA, 80, sn, ack, flags, options, payload)))
 }
 
 func (p *phone) upB(sn, ack uint32, flags uint8, options, payload []byte) {
-	p.n3(n3iwf, gpdu(teidB, qfiB, segment(ue2, server, portB, 80, sn, ack, flags, options, payload)))
+	p.n3(n3iwf, gpdu(teidB, qfiB, tcpSegment(ue2, server, portB, 80, sn, ack, flags, options, payload)))
 }
 
 // down sends data of the server from position d on.
 func (p *phone) down(d uint32, n int) {
-	p.n6(segment(server, ue1, 80, portA, serverISN+1+d, ueISNA+1, packet.ACK, nil, bytes.Repeat([]byte{7}, n)))
+	p.n6(tcpSegment(server, ue1, 80, portA, serverISN+1+d, ueISNA+1, packet.ACK, nil, bytes.Repeat([]byte{7}, n)))
 }
 
 // dss is a DSS of the UE that acknowledges d, and maps n bytes of position u at ssn.
@@ -166,7 +166,7 @@ func (p *phone) connect() {
 	if _, _, o := read(p, p.oneN6()); o.Present != 0 {
 		p.Fatal("the SYN was not translated")
 	}
-	p.n6(segment(server, ue1, 80, portA, serverISN, ueISNA+1, packet.SYN|packet.ACK, mss, nil))
+	p.n6(tcpSegment(server, ue1, 80, portA, serverISN, ueISNA+1, packet.SYN|packet.ACK, mss, nil))
 	_, _, o := read(p, p.overA(p.oneN3()))
 	p.keyB = o.SenderKey
 	_, p.idsnA = p.keyA.Derive()

@@ -227,7 +227,7 @@ func (p *Plane) newWorker(i int, cfg *Config) (*worker, error) {
 	pool := packet.NewPool(or(cfg.Buffers, 4096), or(cfg.MaxPacket, max(packet.MaxPacket, p.mtu)))
 	// A join's token names the worker of its connection.
 	owns := func(token uint32) bool { return p.home(SlotOf(token)) == i }
-	return &worker{
+	w := &worker{
 		index: i,
 		plane: p,
 		drv:   p.set.Driver(i),
@@ -235,8 +235,6 @@ func (p *Plane) newWorker(i int, cfg *Config) (*worker, error) {
 		proxy: proxy.New(proxy.Config{
 			Pool: pool, Rand: random, Keys: mptcp.NewKeyPool(or(cfg.Keys, 1024), random, owns),
 		}),
-		teids:     map[uint32]*tunnel{},
-		ues:       ueTable{sessions: map[ueKey]*session{}},
 		bySEID:    map[uint64]*session{},
 		guests:    map[uint64]*session{},
 		limit:     limiter{tokens: notifyBurst},
@@ -244,7 +242,10 @@ func (p *Plane) newWorker(i int, cfg *Config) (*worker, error) {
 		fragments: newFragmentTable(),
 		commands:  newRing[func(*worker)](16),
 		exited:    make(chan struct{}),
-	}, nil
+	}
+	w.teids.init()
+	w.ues.init()
+	return w, nil
 }
 
 // home is the worker of a slot.

@@ -103,7 +103,7 @@ func TestUpdateAndRemove(t *testing.T) {
 		}
 	}
 	for i, w := range f.plane.workers {
-		if len(w.teids)+len(w.ues.sessions)+len(w.ues.lengths)+len(w.bySEID) != 0 {
+		if w.teids.len()+w.ues.len()+len(w.ues.lengths4)+len(w.ues.lengths6)+len(w.bySEID) != 0 {
 			t.Errorf("worker %d has not forgotten the session", i)
 		}
 	}

@@ -46,7 +46,7 @@ func (w *worker) errorIndication(b *packet.Buffer, peer *driver.Peer) {
 // passEndMarker hands an End Marker out of a tunnel from another UPF on to where the
 // tunnel's packets go (TS 23.501 §5.8.2.9): behind the last of them.
 func (w *worker) passEndMarker() {
-	t := w.teids[w.gtp.TEID]
+	t := w.teids.lookup(w.gtp.TEID)
 	if t == nil || !t.down {
 		return
 	}

@@ -147,46 +147,6 @@ func TestPoint(t *testing.T) {
 	}
 }
 
-// TestUETable compares with a search of all prefixes for the longest that holds the
-// address.
-func TestUETable(t *testing.T) {
-	r := rand.New(rand.NewPCG(2, 2))
-	table := ueTable{sessions: map[ueKey]*session{}}
-	model := map[netip.Prefix]*session{}
-	for step := range 20_000 {
-		p := randomPrefix(r)
-		if p.Addr().Is4() {
-			p = netip.PrefixFrom(p.Addr(), 32)
-		} else if p.Bits() < 62 {
-			continue
-		}
-		p = p.Masked()
-		if r.IntN(2) == 0 {
-			s := &session{seid: uint64(step)}
-			table.put(makeUEKey(p), s)
-			model[p] = s
-		} else {
-			table.remove(makeUEKey(p))
-			delete(model, p)
-		}
-		if got := makeUEKey(p).prefix(); got != p {
-			t.Fatalf("key of %v is %v", p, got)
-		}
-		a := randomAddr(r)
-		var want *session
-		length := -1
-		for q, s := range model {
-			if q.Contains(a) && q.Bits() > length {
-				want, length = s, q.Bits()
-			}
-		}
-		addr := packet.AddrFrom(a)
-		if got := table.lookup(&addr); got != want {
-			t.Fatalf("step %d: %v leads to %+v, want %+v", step, a, got, want)
-		}
-	}
-}
-
 // TestOwnerTable compares with a map, while readers look: what they ask for is
 // always there.
 func TestOwnerTable(t *testing.T) {

@@ -24,7 +24,7 @@ func (w *worker) tunnelled(b *packet.Buffer, peer *driver.Peer, local uint8, han
 		w.signalling(b, peer, local)
 		return
 	}
-	t := w.teids[w.gtp.TEID]
+	t := w.teids.lookup(w.gtp.TEID)
 	if t == nil {
 		w.strangeTEID(b, peer, local, handed)
 		return

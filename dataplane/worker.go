@@ -20,7 +20,7 @@ type worker struct {
 	pool  *packet.Pool
 	proxy *proxy.Proxy
 
-	teids    map[uint32]*tunnel
+	teids    teidTable
 	ues      ueTable
 	sessions []*session // by proxy.Session.ID; nil = free
 	freeIDs  []uint32   // the free ones
@@ -164,7 +164,7 @@ func (w *worker) install(seid uint64, rs *ruleSet) (gone []Usage) {
 	for i := range rs.tunnels {
 		t := &rs.tunnels[i]
 		t.session = s
-		w.teids[t.teid] = t
+		w.teids.put(t.teid, t)
 	}
 	for _, k := range rs.ues {
 		w.ues.put(k, s)
@@ -217,7 +217,7 @@ func (w *worker) remove(seid uint64) []Usage {
 // unlink takes the session's identifiers out of the tables.
 func (w *worker) unlink(s *session) {
 	for i := range s.rules.tunnels {
-		delete(w.teids, s.rules.tunnels[i].teid)
+		w.teids.remove(s.rules.tunnels[i].teid)
 	}
 	for _, k := range s.rules.ues {
 		w.ues.remove(k)

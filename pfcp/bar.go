@@ -73,10 +73,10 @@ var timerUnits = [8]time.Duration{0: 2 * time.Second, 1: time.Minute, 2: 10 * ti
 // timer reads a timer's octet.
 func timer(v uint8) time.Duration {
 	unit, n := timerUnits[v>>5], time.Duration(v&0x1f)
-	switch unit {
-	case Forever:
+	if unit == Forever {
 		return Forever
-	case 0:
+	}
+	if unit == 0 {
 		unit = time.Minute
 	}
 	return n * unit

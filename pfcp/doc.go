@@ -13,5 +13,6 @@
 // Bounds: what [MaxDatagram], and the limits on IEs, messages and stored answers beside
 // it, let in costs milliseconds at most, whatever it holds.
 //
-// Left out: Ethernet and MBS sessions, redundant transmission.
+// Left out: Ethernet and MBS sessions, redundant transmission, session
+// reporting rules.
 package pfcp

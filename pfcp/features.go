@@ -6,24 +6,33 @@ import "github.com/wmnsk/go-pfcp/ie"
 // 8 times its octet less 5, plus its bit less 1.
 type UPFeature uint16
 
+// The octets of the IE.
+const (
+	octet5 UPFeature = 8 * iota
+	octet6
+	octet7
+	octet8
+	octet9
+)
+
 // Features that Braid knows of. Not every one is told: see the list of the UPF.
 const (
-	DDND    UPFeature = 8*(5-5) + 1 // the delay of a downlink data notification
-	DLBD    UPFeature = 8*(5-5) + 2 // the duration of downlink buffering
-	FTUP    UPFeature = 8*(5-5) + 4 // the UP function can choose F-TEIDs
-	PFDM    UPFeature = 8*(5-5) + 5 // PFD management
-	EMPU    UPFeature = 8*(6-5) + 0 // end markers
-	PDIU    UPFeature = 8*(6-5) + 1 // traffic endpoints
-	QUOAC   UPFeature = 8*(6-5) + 3 // an action when a quota is spent
-	FRRT    UPFeature = 8*(6-5) + 5 // framed routes
-	EPFAR   UPFeature = 8*(6-5) + 7 // enhanced association release
-	UEIP    UPFeature = 8*(7-5) + 2 // the UP function can choose UE addresses
-	SSET    UPFeature = 8*(7-5) + 3 // SMF sets with one association for the set
-	MNOP    UPFeature = 8*(7-5) + 4 // volumes in packets
-	MPAS    UPFeature = 8*(8-5) + 0 // SMF sets with an association for each SMF
-	IP6PL   UPFeature = 8*(8-5) + 5 // IPv6 prefixes of other lengths than 64
-	MPTCP   UPFeature = 8*(8-5) + 7
-	ATSSSLL UPFeature = 8*(9-5) + 0
+	DDND    = octet5 + 1 // the delay of a downlink data notification
+	DLBD    = octet5 + 2 // the duration of downlink buffering
+	FTUP    = octet5 + 4 // the UP function can choose F-TEIDs
+	PFDM    = octet5 + 5 // PFD management
+	EMPU    = octet6 + 0 // end markers
+	PDIU    = octet6 + 1 // traffic endpoints
+	QUOAC   = octet6 + 3 // an action when a quota is spent
+	FRRT    = octet6 + 5 // framed routes
+	EPFAR   = octet6 + 7 // enhanced association release
+	UEIP    = octet7 + 2 // the UP function can choose UE addresses
+	SSET    = octet7 + 3 // SMF sets with one association for the set
+	MNOP    = octet7 + 4 // volumes in packets
+	MPAS    = octet8 + 0 // SMF sets with an association for each SMF
+	IP6PL   = octet8 + 5 // IPv6 prefixes of other lengths than 64
+	MPTCP   = octet8 + 7
+	ATSSSLL = octet9 + 0
 )
 
 // FeaturesIE encodes a UP Function Features IE from its octet 5 onwards: pairs of

@@ -141,7 +141,7 @@ func (s *Server) associationSetup(peer netip.AddrPort, m *message.AssociationSet
 	n.addr = peer.Addr()
 	kept := 0
 	if old != nil {
-		kept = s.reassociate(old, n, keep)
+		kept = s.giveWay(old, keep)
 	}
 	s.associate(n)
 	s.log.Info("association set up", "node", n.id, "peer", peer, "set", n.set, "sessionsKept", kept)
@@ -216,10 +216,10 @@ func (s *Server) associate(n *node) {
 	}
 }
 
-// reassociate puts n in the place of old, and returns how many of its sessions
-// stay: those that n asks for (TS 29.244 §6.2.6.2.2), and those that another SMF of
-// its set serves from now on.
-func (s *Server) reassociate(old, n *node, keep *pfcp.Retention) (kept int) {
+// giveWay ends the association of old, whose node sets up another. It returns how many
+// of its sessions stay with the node: those that it asks for (TS 29.244 §6.2.6.2.2).
+// The others go, except to another SMF of its set.
+func (s *Server) giveWay(old *node, keep *pfcp.Retention) (kept int) {
 	old.stop()
 	delete(s.nodes, old.id)
 	for _, sess := range s.sessions {

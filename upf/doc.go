@@ -20,11 +20,12 @@
 // Left out at this level: load and overload control, the enhanced association release
 // (EPFAR), clock drift, QoS of GTP-U paths, bundled messages.
 //
-// Left out, and refused where a rule asks for it: N9 (GTP-U towards other UPFs),
-// UE addresses chosen here, traffic endpoints, predefined rules, application
-// detection, Ethernet sessions, redirection. Accepted without effect: bit rates,
-// buffering (packets are dropped), rules to and from the CP function, thresholds
-// and steering mode indicator of a MAR, ATSSS control information.
+// docs/PFCP.md has every IE of the session messages and what becomes of it. Left
+// out, and refused where a rule asks for it: predefined rules, Ethernet and MBS
+// sessions, redirection, header enrichment, redundant transmission, session
+// reporting rules. Accepted without effect: thresholds and steering mode indicator of
+// a MAR, ATSSS control information, and of a QER its marking, its averaging window and
+// what is for paging.
 //
 // Local rules give sessions whose SMF knows no MAR (§5.20) one of the config: a session's
 // data network is its APN/DNN, or else the Network Instances of its PDRs, its slice the

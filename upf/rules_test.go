@@ -40,23 +40,35 @@ func TestFARs(t *testing.T) {
 		want  dataplane.FAR
 	}{
 		{"N6", func(*rulesSpec) {}, 0, dataplane.FAR{ID: 1, Action: dataplane.Forward}},
-		{"N6 under the name of N6-LAN", func(r *rulesSpec) { r.fars[0].Forwarding.Destination = p(pfcp.InterfaceN6LAN) }, 0,
-			dataplane.FAR{ID: 1, Action: dataplane.Forward}},
-		{"N9 uplink", func(r *rulesSpec) { r.fars[0].Forwarding.OuterHeader = creation(0x900, "10.100.9.9") }, 0,
-			dataplane.FAR{ID: 1, Action: dataplane.Forward, OuterHeader: header(0x900, "10.100.9.9")}},
-		{"N9 to nowhere", func(r *rulesSpec) { r.fars[0].Forwarding.OuterHeader = creation(0x900, "0.0.0.0") }, 0,
-			dataplane.FAR{ID: 1, Action: dataplane.Drop}},
+		{
+			"N6 under the name of N6-LAN", func(r *rulesSpec) { r.fars[0].Forwarding.Destination = p(pfcp.InterfaceN6LAN) }, 0,
+			dataplane.FAR{ID: 1, Action: dataplane.Forward},
+		},
+		{
+			"N9 uplink", func(r *rulesSpec) { r.fars[0].Forwarding.OuterHeader = creation(0x900, "10.100.9.9") }, 0,
+			dataplane.FAR{ID: 1, Action: dataplane.Forward, OuterHeader: header(0x900, "10.100.9.9")},
+		},
+		{
+			"N9 to nowhere", func(r *rulesSpec) { r.fars[0].Forwarding.OuterHeader = creation(0x900, "0.0.0.0") }, 0,
+			dataplane.FAR{ID: 1, Action: dataplane.Drop},
+		},
 		{"CP function", func(r *rulesSpec) {
 			r.fars[0].Forwarding.Destination, r.fars[0].Forwarding.OuterHeader = p(pfcp.InterfaceCPFunction), creation(7, "10.100.4.1")
 		}, 0, dataplane.FAR{ID: 1, Action: dataplane.Forward, To: dataplane.ToCP, OuterHeader: header(7, "10.100.4.1")}},
-		{"CP function without a tunnel", func(r *rulesSpec) { r.fars[0].Forwarding.Destination = p(pfcp.InterfaceCPFunction) }, 0,
-			dataplane.FAR{ID: 1, Action: dataplane.Drop, To: dataplane.ToCP}},
-		{"other UEs", func(r *rulesSpec) { r.fars[0].Forwarding.Destination = p(pfcp.DestVNInternal) }, 0,
-			dataplane.FAR{ID: 1, Action: dataplane.Forward, To: dataplane.ToUEs}},
-		{"marked", func(r *rulesSpec) { r.fars[1].Forwarding.TOS = p(uint8(0xb8)) }, 1,
+		{
+			"CP function without a tunnel", func(r *rulesSpec) { r.fars[0].Forwarding.Destination = p(pfcp.InterfaceCPFunction) }, 0,
+			dataplane.FAR{ID: 1, Action: dataplane.Drop, To: dataplane.ToCP},
+		},
+		{
+			"other UEs", func(r *rulesSpec) { r.fars[0].Forwarding.Destination = p(pfcp.DestVNInternal) }, 0,
+			dataplane.FAR{ID: 1, Action: dataplane.Forward, To: dataplane.ToUEs},
+		},
+		{
+			"marked", func(r *rulesSpec) { r.fars[1].Forwarding.TOS = p(uint8(0xb8)) }, 1,
 			dataplane.FAR{ID: 2, Action: dataplane.Forward, To: dataplane.ToAccess, OuterHeader: &dataplane.OuterHeader{
 				TEID: 0x101, Peer: netip.MustParseAddrPort("10.100.1.2:2152"), TOS: 0xb8,
-			}}},
+			}},
+		},
 		{"copied", func(r *rulesSpec) {
 			r.fars[1].ApplyAction = p(pfcp.ActionFORW | pfcp.ActionDUPL)
 			r.fars[1].Duplicates = []pfcp.Forwarding{
@@ -285,8 +297,12 @@ func TestFilterFields(t *testing.T) {
 		want    []dataplane.Filter
 	}{
 		{"traffic class", []pfcp.SDFFilter{{HasTOS: true, TOS: 0xb8, TOSMask: 0xfc}}, "", []dataplane.Filter{{TOS: 0xb8, TOSMask: 0xfc}}},
-		{"SPI and flow description", []pfcp.SDFFilter{{HasSPI: true, SPI: 9, HasDescription: true, Description: flow("permit out 50 from 192.0.2.0/24 to assigned")}}, "",
-			[]dataplane.Filter{{Protocol: 50, Remote: server, SPI: 9}}},
+		{
+			"SPI and flow description",
+			[]pfcp.SDFFilter{{HasSPI: true, SPI: 9, HasDescription: true, Description: flow("permit out 50 from 192.0.2.0/24 to assigned")}},
+			"",
+			[]dataplane.Filter{{Protocol: 50, Remote: server, SPI: 9}},
+		},
 		{"flow label", []pfcp.SDFFilter{{HasLabel: true}, {HasLabel: true, FlowLabel: 0xfffff}}, "", []dataplane.Filter{{HasLabel: true}, {HasLabel: true, FlowLabel: 0xfffff}}},
 		{"by ID", []pfcp.SDFFilter{{HasID: true, ID: 70}}, "", []dataplane.Filter{{TOS: 4, TOSMask: 0xff}}},
 		{"application", nil, "video", []dataplane.Filter{

@@ -3,7 +3,6 @@ package upf
 import (
 	"fmt"
 	"net/netip"
-	"slices"
 
 	"github.com/wmnsk/go-pfcp/ie"
 	"github.com/wmnsk/go-pfcp/message"
@@ -364,80 +363,4 @@ func (r *ruleSet) updateMAR(i *ie.IE) *pfcp.Error {
 	m.Apply(u)
 	r.mars.put(&m)
 	return nil
-}
-
-// remove takes rules away. One that is not there is as the CP function wants it.
-// QERs and URRs go out of the PDRs that name them, and a BAR out of its FARs; a
-// FAR or a MAR that a rule still names is found by compile.
-func (r *ruleSet) remove(m *message.SessionModificationRequest) *pfcp.Error {
-	steps := []struct {
-		list []*ie.IE
-		kind pfcp.RuleKind
-		drop func(id uint32)
-	}{
-		{m.RemovePDR, pfcp.RulePDR, func(id uint32) { r.pdrs.delete(uint16(id)) }},
-		{m.RemoveFAR, pfcp.RuleFAR, func(id uint32) { r.fars.delete(id) }},
-		{m.RemoveURR, pfcp.RuleURR, r.removeURR},
-		{m.RemoveQER, pfcp.RuleQER, r.removeQER},
-		{m.RemoveMAR, pfcp.RuleMAR, func(id uint32) { r.mars.delete(uint16(id)) }},
-		{atMostOne(m.RemoveBAR), pfcp.RuleBAR, r.removeBAR},
-	}
-	for _, s := range steps {
-		err := each(s.list, func(i *ie.IE) *pfcp.Error {
-			id, err := pfcp.ParseRuleID(i, s.kind)
-			if err == nil {
-				s.drop(id)
-			}
-			return err
-		})
-		if err != nil {
-			return err
-		}
-	}
-	return each(m.RemoveTrafficEndpoint, r.removeEndpoint)
-}
-
-func (r *ruleSet) removeQER(id uint32) {
-	r.qers.delete(id)
-	for k, p := range r.pdrs {
-		if slices.Contains(p.QERIDs, id) {
-			q := *p
-			q.QERIDs = without(q.QERIDs, id)
-			r.pdrs[k] = &q
-		}
-	}
-}
-
-func (r *ruleSet) removeURR(id uint32) {
-	r.urrs.delete(id)
-	for k, p := range r.pdrs {
-		if slices.Contains(p.URRIDs, id) {
-			q := *p
-			q.URRIDs = without(q.URRIDs, id)
-			r.pdrs[k] = &q
-		}
-	}
-	for k, m := range r.mars {
-		n := *m
-		for i, a := range m.Access {
-			if a != nil && slices.Contains(a.URRIDs, id) {
-				b := *a
-				b.URRIDs = without(a.URRIDs, id)
-				n.Access[i] = &b
-			}
-		}
-		if n.Access != m.Access {
-			r.mars[k] = &n
-		}
-	}
-}
-
-func without(ids []uint32, id uint32) []uint32 {
-	var out []uint32
-	for _, v := range ids {
-		if v != id {
-			out = append(out, v)
-		}
-	}
-	return out
 }

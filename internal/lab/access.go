@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/braid-upf/braid/internal/ran"
 )
 
 // AccessConfig tells an access process what to join. [Up] writes it as JSON to
@@ -117,7 +119,7 @@ func (a *access) open() (err error) {
 		return fmt.Errorf("eventfd: %w", err)
 	}
 	if err = inNamespace(a.cfg.UENamespace, func() (err error) {
-		a.tun, err = openTUN(a.cfg.TUN)
+		a.tun, err = OpenTUN(a.cfg.TUN)
 		return err
 	}); err != nil {
 		return err
@@ -153,7 +155,7 @@ func openGTPU(addr netip.Addr) (fd int, err error) {
 			return -1, fmt.Errorf("GTP-U socket buffer: %w", err)
 		}
 	}
-	if err := unix.Bind(fd, &unix.SockaddrInet4{Port: gtpuPort, Addr: addr.As4()}); err != nil {
+	if err := unix.Bind(fd, &unix.SockaddrInet4{Port: ran.Port, Addr: addr.As4()}); err != nil {
 		unix.Close(fd)
 		return -1, fmt.Errorf("bind GTP-U socket to %v: %w", addr, err)
 	}
@@ -235,9 +237,9 @@ func (a *access) sendUplink(now int64, p *pipeline, pl *pool, count *Counters, o
 			p.drop(pkt, &count.SendFailed)
 			continue
 		}
-		start := pkt.off - gtpuUplinkHeader
-		putUplinkHeader((*[gtpuUplinkHeader]byte)(pkt.data[start:]), t.TEID, a.cfg.QFI, pkt.n)
-		out.add(pkt, pkt.data[start:pkt.off+pkt.n], netip.AddrPortFrom(t.Peer, gtpuPort))
+		start := pkt.off - ran.UplinkHeader
+		ran.PutUplinkHeader((*[ran.UplinkHeader]byte)(pkt.data[start:]), t.TEID, a.cfg.QFI, pkt.n)
+		out.add(pkt, pkt.data[start:pkt.off+pkt.n], netip.AddrPortFrom(t.Peer, ran.Port))
 		if out.n == mmsgBatch {
 			a.flush(out, pl, count)
 		}
@@ -301,29 +303,29 @@ func (a *access) carryDownlink() error {
 // received takes datagram i: it returns the UE's packet, or nil for anything else.
 func (a *access) received(in *datagrams, i int, count *Counters) *packet {
 	pkt := in.pkts[i]
-	var m gtpuMessage
-	if err := parseGTPU(pkt.data[:in.msgs[i].n], &m); err != nil {
+	var m ran.Message
+	if err := ran.Parse(pkt.data[:in.msgs[i].n], &m); err != nil {
 		count.Malformed.Add(1)
 		return nil
 	}
 	switch m.Type {
-	case gtpuGPDU:
+	case ran.GPDU:
 		if m.TEID != a.cfg.TEID {
 			a.gtpu.UnknownTEID.Add(1)
 			return nil
 		}
-		n, ok := ipLength(pkt.data[m.At:m.End])
+		n, ok := ran.IPLength(pkt.data[m.At:m.End])
 		if !ok {
 			count.Malformed.Add(1)
 			return nil
 		}
 		pkt.off, pkt.n = m.At, n
 		return pkt
-	case gtpuEchoRequest:
+	case ran.EchoRequest:
 		a.answerEcho(m.Seq, in.peer(i))
-	case gtpuErrorIndication:
+	case ran.ErrorIndication:
 		a.gtpu.Errors.Add(1)
-	case gtpuEndMarker:
+	case ran.EndMarker:
 		a.gtpu.EndMarkers.Add(1)
 	default:
 		a.gtpu.Other.Add(1)
@@ -338,7 +340,7 @@ func (a *access) answerEcho(seq uint16, peer netip.AddrPort) {
 		return
 	}
 	to := &unix.SockaddrInet4{Port: int(peer.Port()), Addr: peer.Addr().As4()}
-	if err := unix.Sendto(a.sock, echoResponse(seq), 0, to); err != nil {
+	if err := unix.Sendto(a.sock, ran.NewEchoResponse(seq), 0, to); err != nil {
 		a.count[DirectionUp-1].SendFailed.Add(1)
 		return
 	}

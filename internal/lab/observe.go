@@ -126,7 +126,7 @@ func (l *Lab) UPFCounters(ctx context.Context) (map[string]uint64, error) {
 			return "", err
 		}
 		complete := false
-		if counters, complete = parseUPFCounters(string(b[before.Size():])); !complete {
+		if counters, complete = ParseUPFCounters(string(b[before.Size():])); !complete {
 			return "they are not all in its log", nil
 		}
 		return "", nil
@@ -134,8 +134,8 @@ func (l *Lab) UPFCounters(ctx context.Context) (map[string]uint64, error) {
 	return counters, err
 }
 
-// parseUPFCounters reads the lines that `upf` logs when it gets SIGUSR1.
-func parseUPFCounters(log string) (counters map[string]uint64, complete bool) {
+// ParseUPFCounters reads the lines that `upf` logs when it gets SIGUSR1.
+func ParseUPFCounters(log string) (counters map[string]uint64, complete bool) {
 	lines := -1
 	counters = make(map[string]uint64)
 	for line := range strings.Lines(log) {

@@ -7,10 +7,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// openTUN attaches to the TUN device name of the calling thread's network
+// OpenTUN attaches to the TUN device name of the calling thread's network
 // namespace, making it if it is not there. The descriptor is non-blocking and
 // carries bare IP packets.
-func openTUN(name string) (fd int, err error) {
+func OpenTUN(name string) (fd int, err error) {
 	fd, err = unix.Open("/dev/net/tun", unix.O_RDWR|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
 	if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENODEV) {
 		return -1, fmt.Errorf("open /dev/net/tun: %w (load the kernel module tun; in a container, pass the device in)", err)
@@ -34,7 +34,7 @@ func openTUN(name string) (fd int, err error) {
 // makeTUN makes the TUN device name in the calling thread's network namespace,
 // such that it outlives the process that uses it, with its addresses and routes.
 func makeTUN(name string) error {
-	fd, err := openTUN(name)
+	fd, err := OpenTUN(name)
 	if err != nil {
 		return err
 	}

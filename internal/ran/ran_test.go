@@ -1,4 +1,4 @@
-package lab
+package ran
 
 import (
 	"bytes"
@@ -11,11 +11,11 @@ import (
 
 // The header as TS 29.281 §5.1 and TS 38.415 §5.5.2.2 draw it, byte by byte.
 func TestUplinkHeaderBytes(t *testing.T) {
-	var b [gtpuUplinkHeader]byte
+	var b [UplinkHeader]byte
 	for i := range b {
 		b[i] = 0xee // what was there before must not shine through
 	}
-	putUplinkHeader(&b, 0x01020304, 9, 1400)
+	PutUplinkHeader(&b, 0x01020304, 9, 1400)
 	const want = "34ff" + "0580" + "01020304" + "000000" + "85" + "01100900"
 	if got := hex.EncodeToString(b[:]); got != want {
 		t.Errorf("header is %s, want %s", got, want)
@@ -24,8 +24,8 @@ func TestUplinkHeaderBytes(t *testing.T) {
 
 func TestUplinkHeaderAgainstGoGTP(t *testing.T) {
 	payload := bytes.Repeat([]byte{0x45, 1, 2, 3}, 25)
-	b := make([]byte, gtpuUplinkHeader, gtpuUplinkHeader+len(payload))
-	putUplinkHeader((*[gtpuUplinkHeader]byte)(b), 0xdeadbeef, 63, len(payload))
+	b := make([]byte, UplinkHeader, UplinkHeader+len(payload))
+	PutUplinkHeader((*[UplinkHeader]byte)(b), 0xdeadbeef, 63, len(payload))
 	b = append(b, payload...)
 	m, err := message.ParseTPDU(b)
 	if err != nil {
@@ -38,11 +38,11 @@ func TestUplinkHeaderAgainstGoGTP(t *testing.T) {
 		!bytes.Equal(m.ExtensionHeaders[0].Content, []byte{0x10, 63}) {
 		t.Errorf("extension headers %+v", m.ExtensionHeaders)
 	}
-	var own gtpuMessage
-	if err := parseGTPU(b, &own); err != nil {
+	var own Message
+	if err := Parse(b, &own); err != nil {
 		t.Fatal(err)
 	}
-	want := gtpuMessage{Type: gtpuGPDU, TEID: 0xdeadbeef, HasPDU: true, PDUType: ulPDUSessionInfo, QFI: 63, At: 16, End: len(b)}
+	want := Message{Type: GPDU, TEID: 0xdeadbeef, HasPDU: true, PDUType: ulPDUSessionInfo, QFI: 63, At: 16, End: len(b)}
 	if own != want {
 		t.Errorf("parsed %+v, want %+v", own, want)
 	}
@@ -62,12 +62,12 @@ func TestParseDownlinkOfGoGTP(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		var got gtpuMessage
-		if err := parseGTPU(b, &got); err != nil {
+		var got Message
+		if err := Parse(b, &got); err != nil {
 			t.Errorf("%s: %v", name, err)
 			continue
 		}
-		if got.Type != gtpuGPDU || got.TEID != 0x101 || !bytes.Equal(b[got.At:got.End], payload) {
+		if got.Type != GPDU || got.TEID != 0x101 || !bytes.Equal(b[got.At:got.End], payload) {
 			t.Errorf("%s: %+v, payload %q", name, got, b[got.At:got.End])
 		}
 		if name != "no extension" && (!got.HasPDU || got.PDUType != 0 || got.QFI != 5) {
@@ -77,7 +77,7 @@ func TestParseDownlinkOfGoGTP(t *testing.T) {
 }
 
 func TestEchoResponseAgainstGoGTP(t *testing.T) {
-	m, err := message.ParseEchoResponse(echoResponse(0x1234))
+	m, err := message.ParseEchoResponse(NewEchoResponse(0x1234))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -91,23 +91,23 @@ func TestParseGTPUErrors(t *testing.T) {
 		hex  string
 		want error
 	}{
-		"empty":                     {"", errGTPUShort},
-		"seven octets":              {"30ff000000000", errGTPUShort},
-		"version 2":                 {"50ff000000000101", errGTPUVersion},
-		"GTP prime":                 {"20ff000000000101", errGTPUVersion},
-		"length beyond datagram":    {"30ff000500000101ffffffff", errGTPULength},
-		"flags without their octet": {"34ff00000000010100000085", errGTPUShort},
-		"extension of length 0":     {"34ff0008000001010000008500090000", errGTPUExtension},
-		"extension beyond message":  {"34ff0008000001010000008502090000", errGTPUExtension},
-		"extension missing":         {"34ff00040000010100000085", errGTPUExtension},
-		"chain runs out":            {"34ff0008000001010000008501000585", errGTPUExtension},
+		"empty":                     {"", errShort},
+		"seven octets":              {"30ff000000000", errShort},
+		"version 2":                 {"50ff000000000101", errVersion},
+		"GTP prime":                 {"20ff000000000101", errVersion},
+		"length beyond datagram":    {"30ff000500000101ffffffff", errLength},
+		"flags without their octet": {"34ff00000000010100000085", errShort},
+		"extension of length 0":     {"34ff0008000001010000008500090000", errExtension},
+		"extension beyond message":  {"34ff0008000001010000008502090000", errExtension},
+		"extension missing":         {"34ff00040000010100000085", errExtension},
+		"chain runs out":            {"34ff0008000001010000008501000585", errExtension},
 	} {
 		b, err := hex.DecodeString(c.hex[:len(c.hex)/2*2])
 		if err != nil {
 			t.Fatal(err)
 		}
-		var m gtpuMessage
-		if err := parseGTPU(b, &m); !errors.Is(err, c.want) {
+		var m Message
+		if err := Parse(b, &m); !errors.Is(err, c.want) {
 			t.Errorf("%s: error %v, want %v", name, err, c.want)
 		}
 	}
@@ -127,14 +127,14 @@ func FuzzParseGTPU(f *testing.F) {
 		f.Add(b)
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
-		var m gtpuMessage
-		if parseGTPU(b, &m) != nil {
+		var m Message
+		if Parse(b, &m) != nil {
 			return
 		}
 		if m.At < 8 || m.At > m.End || m.End > len(b) {
 			t.Fatalf("payload at [%d, %d) of %d bytes", m.At, m.End, len(b))
 		}
-		if n, ok := ipLength(b[m.At:m.End]); ok && n > m.End-m.At {
+		if n, ok := IPLength(b[m.At:m.End]); ok && n > m.End-m.At {
 			t.Fatalf("IP packet of %d bytes in %d", n, m.End-m.At)
 		}
 	})
