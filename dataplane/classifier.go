@@ -13,7 +13,7 @@ import "math/bits"
 // and for 64; each 64 more add a block that is asked if those before have no answer.
 type classifier struct {
 	pdrs   []pdr
-	blocks []block // nil: pdrs are tried one after another
+	blocks *[]block // nil: pdrs are tried one after another
 }
 
 // anyQFI stands for the QFI of a packet that did not come through a tunnel: QFIs of
@@ -27,33 +27,54 @@ func makeClassifier(pdrs []pdr) classifier {
 	c := classifier{pdrs: pdrs}
 	units := 0
 	for i := range pdrs {
-		units += max(1, len(pdrs[i].filters))
+		units += max(1, len(pdrs[i].filters()))
 	}
 	if units < minUnits {
 		return c
 	}
-	var block []unit
+	var blocks []block
+	var some []unit
 	for i := range pdrs {
 		d := &pdrs[i]
-		for j := range max(1, len(d.filters)) {
-			if len(block) == blockUnits {
-				c.blocks = append(c.blocks, makeBlock(block))
-				block = block[:0]
+		filters := d.filters()
+		if len(filters) == 0 {
+			filters = []filter{{}}
+		}
+		for j := range filters {
+			if len(some) == blockUnits {
+				blocks = append(blocks, makeBlock(some))
+				some = some[:0]
 			}
-			u := unit{index: i, qfis: d.qfis, ues: d.ues}
-			if len(d.filters) > 0 {
-				u.filter = &d.filters[j]
-			} else {
-				u.filter = &filter{}
-			}
-			block = append(block, u)
+			some = append(some, unit{index: i, qfis: d.qfis, ues: d.ues(), filter: &filters[j]})
 		}
 	}
-	c.blocks = append(c.blocks, makeBlock(block))
+	blocks = append(blocks, makeBlock(some))
+	c.blocks = &blocks
 	for i := range pdrs {
-		pdrs[i].filters, pdrs[i].ues = nil, nil
+		if m := pdrs[i].more; m != nil {
+			m.filters, m.ues = nil, nil
+		}
 	}
 	return c
+}
+
+// filters are those of d that stand there.
+func (d *pdr) filters() []filter {
+	if d.more == nil {
+		return nil
+	}
+	return d.more.filters
+}
+
+// ues are the UE addresses of d.
+func (d *pdr) ues() []prefix {
+	switch {
+	case d.flags&only4 != 0:
+		return []prefix{{lo: 0xffff<<32 | uint64(d.ue4), maskHi: ^uint64(0), maskLo: ^uint64(0)}}
+	case d.more == nil:
+		return nil
+	}
+	return d.more.ues
 }
 
 // minUnits is the number of filters from which tables are faster.
@@ -69,13 +90,10 @@ func (c *classifier) lookup(t *tuple, qfi uint8, ip []byte) (d *pdr, spoofed boo
 	}
 	for i := range c.pdrs {
 		d := &c.pdrs[i]
-		if d.qfis != 0 && d.qfis>>qfi&1 == 0 && qfi != anyQFI {
+		if !d.matches(t, qfi, ip) {
 			continue
 		}
-		if len(d.filters) != 0 && !d.matchesAny(t, ip) {
-			continue
-		}
-		if anyContains(d.ues, &t.local) {
+		if d.isFor(t) {
 			return d, false
 		}
 		spoofed = true
@@ -85,8 +103,9 @@ func (c *classifier) lookup(t *tuple, qfi uint8, ip []byte) (d *pdr, spoofed boo
 
 // search is lookup with tables.
 func (c *classifier) search(t *tuple, qfi uint8, ip []byte) (d *pdr, spoofed bool) {
-	for i := range c.blocks {
-		b := &c.blocks[i]
+	blocks := *c.blocks
+	for i := range blocks {
+		b := &blocks[i]
 		but, all := b.match(t, qfi, ip)
 		if all != 0 {
 			return &c.pdrs[b.owner[bits.TrailingZeros64(all)&(blockUnits-1)]], false
@@ -96,10 +115,10 @@ func (c *classifier) search(t *tuple, qfi uint8, ip []byte) (d *pdr, spoofed boo
 	return nil, spoofed
 }
 
-// matchesAny says whether one of d's filters matches.
-func (d *pdr) matchesAny(t *tuple, ip []byte) bool {
-	for i := range d.filters {
-		if f := &d.filters[i]; f.matches(t) && f.deep.matches(ip) {
+// matchesAny says whether one of m's filters matches.
+func (m *pdrMore) matchesAny(t *tuple, ip []byte) bool {
+	for i := range m.filters {
+		if f := &m.filters[i]; f.matches(t) && f.deep.matches(ip) {
 			return true
 		}
 	}

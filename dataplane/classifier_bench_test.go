@@ -80,7 +80,7 @@ func TestClassifierAllocs(t *testing.T) {
 func TestClassifierSize(t *testing.T) {
 	c := makeClassifier(plainRules())
 	if n := unsafe.Sizeof(c); n > 100 || c.blocks != nil {
-		t.Errorf("%d bytes, %d blocks; want 100 bytes at most, no block", n, len(c.blocks))
+		t.Errorf("%d bytes, %d blocks; want 100 bytes at most, no block", n, c.numBlocks())
 	}
 }
 
@@ -133,7 +133,7 @@ func BenchmarkClassifierCompile(b *testing.B) {
 				b.StopTimer()
 				blocks := 0
 				for i := range all {
-					blocks += len(all[i].blocks)
+					blocks += all[i].numBlocks()
 				}
 				heap := func() float64 {
 					runtime.GC()

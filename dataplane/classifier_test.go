@@ -93,17 +93,22 @@ func matchModel(pdrs []PDR, p *probe) (index int, spoofed bool) {
 	return -1, spoofed
 }
 
-// compilePDRs is what compile does to the parts that a classifier looks at.
+// compilePDRs compiles PDRs of packets for the UE.
 func compilePDRs(pdrs []PDR) []pdr {
+	c := compiler{rules: &Rules{}}
 	var out []pdr
 	for i := range pdrs {
-		d := pdr{id: pdrs[i].ID, qfis: pdrs[i].QFIs, ues: (&compiler{}).prefixes(pdrs[i].UEAddrs)}
-		for j := range pdrs[i].Filters {
-			d.filters = append(d.filters, makeFilter(&pdrs[i].Filters[j]))
-		}
-		out = append(out, d)
+		out = append(out, c.pdr(&pdrs[i], true))
 	}
 	return out
+}
+
+// numBlocks is the number of c's blocks.
+func (c *classifier) numBlocks() int {
+	if c.blocks == nil {
+		return 0
+	}
+	return len(*c.blocks)
 }
 
 // ruleMaker makes random rules and packets of a small world in which they meet.
@@ -231,7 +236,7 @@ func TestClassifier(t *testing.T) {
 		r.wide = 2 << r.IntN(7)
 		pdrs := r.pdrs(n)
 		c := makeClassifier(compilePDRs(pdrs))
-		blocks = max(blocks, len(c.blocks))
+		blocks = max(blocks, c.numBlocks())
 		for range 100 {
 			p := r.probe()
 			b := p.bytes()

@@ -1,9 +1,11 @@
 package dataplane
 
 import (
+	"encoding/binary"
 	"fmt"
 	"net/netip"
 	"slices"
+	"unsafe"
 
 	"github.com/braid-upf/braid/atsss/proxy"
 	"github.com/braid-upf/braid/atsss/steer"
@@ -21,30 +23,33 @@ const (
 // with many sessions a packet finds nothing of its session in the caches, and waits once
 // for lines of one page instead of again and again for lines here and there. What does
 // not fit has a place of its own.
+//
+// A packet needs seven lines of it: the head of the rule set, a tunnel, a PDR, a FAR, a
+// QER and two meters. Each stands on a line of 64 octets of its own, if the memory is
+// where Go's allocator puts such objects: 8 octets behind a multiple of 64.
 type bundle struct {
 	ruleSet
-	tunnels   [1]tunnel
-	pdrs      [2]pdr
-	prefixes  [2]prefix
-	qerPtrs   [2]*qer
-	meterPtrs [4]*meter
-	fars      [2]far
-	qers      [2]qer
-	meters    [2]meter
-	ues       [1]ueKey
+	_       [lineLen - 8 - unsafe.Sizeof(ruleSet{})%lineLen]byte
+	tunnels [1]tunnel
+	_       [lineLen - unsafe.Sizeof(tunnel{})]byte
+	pdrs    [2]pdr
+	fars    [2]far
+	meters  [2]meter
+	qers    [2]qer
+	ues     [1]ueKey
 }
+
+// lineLen is the length of a line of the caches.
+const lineLen = 64
 
 // room is what is free of a bundle.
 type room struct {
-	tunnels   []tunnel
-	pdrs      []pdr
-	prefixes  []prefix
-	qerPtrs   []*qer
-	meterPtrs []*meter
-	fars      []far
-	qers      []qer
-	meters    []meter
-	ues       []ueKey
+	tunnels []tunnel
+	pdrs    []pdr
+	fars    []far
+	qers    []qer
+	meters  []meter
+	ues     []ueKey
 }
 
 // cut takes n values from what is free, or from elsewhere if they do not fit.
@@ -74,7 +79,7 @@ func (p *Plane) compile(r *Rules) (*ruleSet, error) {
 	c := compiler{
 		plane: p, rules: r, fars: map[*FAR]*far{}, qers: map[*QER][2]*qer{}, meters: map[*URR]*meter{}, set: &k.ruleSet,
 		free: room{
-			k.tunnels[:], k.pdrs[:], k.prefixes[:], k.qerPtrs[:], k.meterPtrs[:], k.fars[:], k.qers[:], k.meters[:], k.ues[:],
+			k.tunnels[:], k.pdrs[:], k.fars[:], k.qers[:], k.meters[:], k.ues[:],
 		},
 	}
 	c.set.advertise = r.Advertise
@@ -142,7 +147,7 @@ func (c *compiler) collect() error {
 	c.set.meters = cut(&c.free.meters, len(urrs))
 	for i, u := range urrs {
 		c.set.meters[i] = makeMeter(u)
-		if q := c.set.meters[i].quota; q != nil {
+		if q := c.set.meters[i].quota(); q != nil {
 			q.instead = c.fars[u.Spent]
 		}
 		c.meters[u] = &c.set.meters[i]
@@ -237,76 +242,103 @@ func (c *compiler) classifier(list []PDR, teid uint32, down bool) classifier {
 
 // pdr compiles p; down says that its packets are for the UE.
 func (c *compiler) pdr(p *PDR, down bool) pdr {
-	d := pdr{id: p.ID, qfis: p.QFIs, access: p.Access, down: down, ues: c.prefixes(p.UEAddrs), rule: proxy.Rule{PDR: p.ID}}
-	switch {
-	case down && len(c.rules.Uplink) > 0:
-		d.access = c.rules.Uplink[0].Access
-	case !down && len(d.ues) == 0:
-		// A PDR that names no UE address may still be used only by the session's.
-		d.ues = c.prefixes(c.rules.UEAddrs)
-	}
-	for i := range p.Filters {
-		d.filters = append(d.filters, makeFilter(&p.Filters[i]))
-	}
-	d.qers = c.qersOf(p.QERs, down)
-	for _, q := range p.QERs {
-		d.closed = d.closed || [2]bool{q.GateULClosed, q.GateDLClosed}[direction(down)]
-		if d.markQFI == 0 && q.QFI != 0 {
-			d.markQFI, d.markRQI = q.QFI, q.ReflectiveQoS && down
+	d := pdr{id: p.ID, qfis: p.QFIs, access: p.Access, far: c.fars[p.FAR]}
+	more := pdrMore{rule: proxy.Rule{PDR: p.ID}}
+	if down {
+		d.flags |= isDown
+		if len(c.rules.Uplink) > 0 {
+			d.access = c.rules.Uplink[0].Access
 		}
 	}
-	d.meters = c.metersOf(p.URRs)
-	d.before = slices.ContainsFunc(p.URRs, func(u *URR) bool { return u.BeforeQER })
-	d.far = c.fars[p.FAR]
+	ues := p.UEAddrs
+	if !down && len(ues) == 0 {
+		// A PDR that names no UE address may still be used only by the session's.
+		ues = c.rules.UEAddrs
+	}
+	if len(ues) == 1 && ues[0].Addr().Is4() && ues[0].Bits() == 32 {
+		a := ues[0].Addr().As4()
+		d.ue4 = binary.BigEndian.Uint32(a[:])
+		d.flags |= only4
+	} else {
+		more.ues = prefixes(ues)
+	}
+	for i := range p.Filters {
+		more.filters = append(more.filters, makeFilter(&p.Filters[i]))
+	}
+	c.enforce(p.QERs, &d, &more)
+	c.measure(p.URRs, &d, &more)
 	if p.MAR != nil {
-		c.mar(p, &d)
+		c.mar(p, &more)
+		if more.mar != nil {
+			d.far = nil
+		}
+	}
+	if more.ues != nil || more.filters != nil || more.qers != nil || more.meters != nil || p.MAR != nil {
+		d.more = &more
 	}
 	return d
 }
 
-// mar has the policy of p's MAR steer what d lets through.
-func (c *compiler) mar(p *PDR, d *pdr) {
+// enforce has qers apply to d.
+func (c *compiler) enforce(qers []*QER, d *pdr, more *pdrMore) {
+	way := direction(d.down())
+	var parts []*qer
+	for _, q := range qers {
+		if [2]bool{q.GateULClosed, q.GateDLClosed}[way] {
+			d.flags |= isClosed
+		}
+		if part := c.qers[q][way]; part != nil {
+			parts = append(parts, part)
+		}
+		if d.markQFI == 0 && q.QFI != 0 {
+			d.markQFI = q.QFI
+			if q.ReflectiveQoS && d.down() {
+				d.flags |= markRQI
+			}
+		}
+	}
+	switch len(parts) {
+	case 0:
+	case 1:
+		d.qer = parts[0]
+	default:
+		more.qers = parts
+	}
+}
+
+// measure has urrs count d's packets.
+func (c *compiler) measure(urrs []*URR, d *pdr, more *pdrMore) {
+	for i, u := range urrs {
+		if u.BeforeQER {
+			d.flags |= isBefore
+		}
+		if i < len(d.meters) {
+			d.meters[i] = c.meters[u]
+		} else {
+			more.meters = append(more.meters, c.meters[u])
+		}
+	}
+}
+
+// mar has the policy of p's MAR steer what a PDR lets through.
+func (c *compiler) mar(p *PDR, more *pdrMore) {
 	m := p.MAR
-	if m.Policy.Functionality == steer.MPTCP {
-		policy := m.Policy
-		d.rule.Policy, d.rule.Group = &policy, m.Group
+	policy := m.Policy
+	if policy.Functionality == steer.MPTCP {
+		more.rule.Policy, more.rule.Group = &policy, m.Group
 		c.set.group = max(c.set.group, m.Group)
 		c.set.proxied = true
 	}
 	if p.FAR != nil { // a local rule
 		return
 	}
-	policy := m.Policy
-	d.mar = &mar{policy: &policy}
+	more.mar = &mar{policy: &policy}
 	for a, f := range m.FAR {
-		d.mar.fars[a] = c.fars[f]
-		d.mar.meters[a] = c.metersOf(m.URRs[a])
-	}
-}
-
-func (c *compiler) metersOf(urrs []*URR) []*meter {
-	ms := cut(&c.free.meterPtrs, len(urrs))
-	for i, u := range urrs {
-		ms[i] = c.meters[u]
-	}
-	return ms
-}
-
-// qersOf are the parts of qers that do something one way.
-func (c *compiler) qersOf(qers []*QER, down bool) []*qer {
-	n := 0
-	for _, q := range qers {
-		if c.qers[q][direction(down)] != nil {
-			n++
+		more.mar.fars[a] = c.fars[f]
+		for _, u := range m.URRs[a] {
+			more.mar.meters[a] = append(more.mar.meters[a], c.meters[u])
 		}
 	}
-	parts := cut(&c.free.qerPtrs, n)[:0]
-	for _, q := range qers {
-		if part := c.qers[q][direction(down)]; part != nil {
-			parts = append(parts, part)
-		}
-	}
-	return parts
 }
 
 // far compiles f into to.
@@ -316,11 +348,11 @@ func (c *compiler) far(f *FAR, to *far) (err error) {
 	case f.Action == Drop:
 	case f.Action == Buffer:
 		to.action = actionHold
-		to.hold = &hold{most: c.plane.maxHeld}
+		to.more = &farMore{hold: hold{most: c.plane.maxHeld}}
 		if b := f.BAR; b != nil {
-			to.hold.delay = proxy.Time(b.Delay)
+			to.more.hold.delay = proxy.Time(b.Delay)
 			if b.Packets > 0 {
-				to.hold.most = min(b.Packets, mostHeld)
+				to.more.hold.most = min(b.Packets, mostHeld)
 			}
 		}
 	case f.OuterHeader != nil:
@@ -334,12 +366,15 @@ func (c *compiler) far(f *FAR, to *far) (err error) {
 	if err != nil {
 		return err
 	}
+	if len(f.Duplicates) > 0 && to.more == nil {
+		to.more = &farMore{}
+	}
 	for i := range f.Duplicates {
 		copyTo, err := c.egress(&f.Duplicates[i], f.To)
 		if err != nil {
 			return err
 		}
-		to.copies = append(to.copies, copyTo)
+		to.more.copies = append(to.more.copies, copyTo)
 	}
 	return nil
 }
@@ -400,10 +435,10 @@ func (c *compiler) endMarkers() error {
 	return nil
 }
 
-func (c *compiler) prefixes(ps []netip.Prefix) []prefix {
-	out := cut(&c.free.prefixes, len(ps))
-	for i, p := range ps {
-		out[i] = makePrefix(p)
+func prefixes(ps []netip.Prefix) []prefix {
+	var out []prefix
+	for _, p := range ps {
+		out = append(out, makePrefix(p))
 	}
 	return out
 }

@@ -78,7 +78,7 @@ func (w *worker) deliver(r *ruleSet, d *pdr, b *packet.Buffer) {
 	if !late && w.translateDown(r, d, b) {
 		return
 	}
-	if d.mar == nil {
+	if d.mar() == nil {
 		w.forward(r, d, d.far, d.access, b)
 		return
 	}
@@ -94,7 +94,7 @@ func (w *worker) deliver(r *ruleSet, d *pdr, b *packet.Buffer) {
 // proxy does not take it.
 func (w *worker) translateDown(r *ruleSet, d *pdr, b *packet.Buffer) bool {
 	if !r.proxied || w.ip.Proto != packet.ProtoTCP || w.ip.Fragment ||
-		w.proxy.Downlink(w.now, &r.session.proxy, d.rule, b, &w.ip, &w.out) != proxy.Taken {
+		w.proxy.Downlink(w.now, &r.session.proxy, d.rule(), b, &w.ip, &w.out) != proxy.Taken {
 		return false
 	}
 	w.forwardProxied()
@@ -104,9 +104,10 @@ func (w *worker) translateDown(r *ruleSet, d *pdr, b *packet.Buffer) bool {
 // steer chooses the access for a packet of ordinary traffic, by the MAR of d and
 // the packet's 5-tuple (TS 23.501 §5.32.8); one that holds packets if none can be used.
 func (w *worker) steer(s *session, d *pdr) (steer.Access, bool) {
-	p := d.mar.policy
+	m := d.mar()
+	p := m.policy
 	if p.Usable == 0 {
-		for a, f := range d.mar.fars {
+		for a, f := range m.fars {
 			if f != nil && f.action == actionHold {
 				return steer.Access(a), true
 			}

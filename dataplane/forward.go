@@ -15,19 +15,19 @@ func (w *worker) admit(r *ruleSet, d *pdr, b *packet.Buffer) (instead *far, ok b
 	n := b.Len()
 	r.lastPacket = w.now
 	var spent bool
-	if d.before {
-		instead, spent = w.meter(r, d.meters, n, d.down, true)
+	if d.flags&isBefore != 0 {
+		instead, spent = w.meter(r, d, n, true)
 	}
-	if d.closed {
+	if d.flags&isClosed != 0 {
 		w.drop(b, d.either(dropGateUplink, dropGateDownlink))
 		return nil, false
 	}
-	if len(d.qers) > 0 && !police(d.qers, w.now, n) {
+	if !w.police(d, n) {
 		w.drop(b, d.either(dropRateUplink, dropRateDownlink))
 		return nil, false
 	}
-	if len(d.meters) > 0 {
-		if f, out := w.meter(r, d.meters, n, d.down, false); out {
+	if d.meters[0] != nil {
+		if f, out := w.meter(r, d, n, false); out {
 			instead, spent = f, true
 		}
 	}
@@ -41,9 +41,20 @@ func (w *worker) admit(r *ruleSet, d *pdr, b *packet.Buffer) (instead *far, ok b
 	return instead, true
 }
 
+// police says whether the QERs of d let a packet of n octets pass.
+func (w *worker) police(d *pdr, n int) bool {
+	switch {
+	case d.qer != nil:
+		return d.qer.mbr.pass(w.now, n)
+	case d.more != nil && d.more.qers != nil:
+		return police(d.more.qers, w.now, n)
+	}
+	return true
+}
+
 // either is the counter of d's direction.
 func (d *pdr) either(up, down counter) counter {
-	if d.down {
+	if d.down() {
 		return down
 	}
 	return up
@@ -56,11 +67,13 @@ func (w *worker) forward(r *ruleSet, d *pdr, f *far, a steer.Access, b *packet.B
 		w.drop(b, d.either(dropFARUplink, dropFARDownlink))
 		return
 	}
-	if f.notify && !f.told && d.down {
+	if f.notify && !f.told && d.down() {
 		f.told = w.notify(r, d, f)
 	}
-	for i := range f.copies {
-		w.toTunnel(b.Clone(w.pool), d, &f.copies[i])
+	if f.more != nil {
+		for i := range f.more.copies {
+			w.toTunnel(b.Clone(w.pool), d, &f.more.copies[i])
+		}
 	}
 	switch f.action {
 	case actionTunnel:
@@ -101,7 +114,7 @@ func (w *worker) toTunnel(b *packet.Buffer, d *pdr, e *egress) {
 	if w.extended && !w.translated {
 		x = &w.ext
 	}
-	x.PutGPDU(b.Prepend(x.GPDUHeaderLen(qfi)), e.teid, n, pdu, qfi, d.markRQI)
+	x.PutGPDU(b.Prepend(x.GPDUHeaderLen(qfi)), e.teid, n, pdu, qfi, d.flags&markRQI != 0)
 	w.tx.N3 = append(w.tx.N3, driver.N3Packet{Buf: b, Peer: &e.peer, Local: e.local, TOS: e.tos})
 }
 
@@ -141,7 +154,7 @@ func (w *worker) isUE(a *packet.Addr) bool {
 // countAccess counts a packet that access a has carried or will carry.
 func (w *worker) countAccess(d *pdr, a steer.Access, b *packet.Buffer) {
 	c := &w.count.uplink[a]
-	if d.down {
+	if d.down() {
 		c = &w.count.downlink[a]
 	}
 	c.packets++
@@ -182,9 +195,9 @@ func (w *worker) proxiedToUE(o *proxy.ToUE, s *session) {
 			}
 			w.forward(r, d, instead, o.Access, o.Buf)
 		}
-	case d.closed:
+	case d.flags&isClosed != 0:
 		w.drop(o.Buf, dropGateDownlink)
-	case d.mar == nil:
+	case d.mar() == nil:
 		w.forward(r, d, d.far, o.Access, o.Buf)
 	default:
 		w.over(r, d, o.Buf, o.Access)
@@ -193,9 +206,10 @@ func (w *worker) proxiedToUE(o *proxy.ToUE, s *session) {
 
 // over sends a downlink packet over access a of its PDR's MAR.
 func (w *worker) over(r *ruleSet, d *pdr, b *packet.Buffer, a steer.Access) {
-	f := d.mar.fars[a]
-	if ms := d.mar.meters[a]; len(ms) > 0 {
-		if instead, spent := w.meter(r, ms, b.Len(), true, false); spent {
+	m := d.mar()
+	f := m.fars[a]
+	if ms := m.meters[a]; len(ms) > 0 {
+		if instead, spent := w.meterAll(r, ms, b.Len(), true, false); spent {
 			f = instead
 		}
 	}

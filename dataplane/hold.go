@@ -17,16 +17,17 @@ const (
 
 // hold keeps b until the FAR's action changes. What comes when it is full is dropped.
 func (w *worker) hold(d *pdr, f *far, b *packet.Buffer) {
-	if !d.down { // TS 29.244 §5.2.3.1: it is downlink packets that are buffered
+	if !d.down() { // TS 29.244 §5.2.3.1: it is downlink packets that are buffered
 		w.drop(b, dropFARUplink)
 		return
 	}
-	if f.hold.packets.Len() >= f.hold.most || w.held >= workerMaxHeld {
+	h := &f.more.hold
+	if h.packets.Len() >= h.most || w.held >= workerMaxHeld {
 		w.drop(b, dropHeldFull)
 		return
 	}
 	b.Tag = d.id
-	f.hold.packets.Push(b)
+	h.packets.Push(b)
 	w.held++
 	w.count.n[heldPackets]++
 }
@@ -50,24 +51,25 @@ func (w *worker) letGo(r *ruleSet, q *packet.Queue) {
 // holder is the FAR of d that packets held for d go by: that of the first access that
 // can be used, if there is a MAR.
 func (d *pdr) holder() (*far, steer.Access) {
-	if d.mar == nil {
+	m := d.mar()
+	if m == nil {
 		return d.far, d.access
 	}
-	for a, f := range d.mar.fars {
+	for a, f := range m.fars {
 		if f != nil && f.action == actionTunnel {
 			return f, steer.Access(a)
 		}
 	}
-	return d.mar.fars[steer.Access3GPP], steer.Access3GPP
+	return m.fars[steer.Access3GPP], steer.Access3GPP
 }
 
 // dropHeld drops what the session's FARs hold.
 func (w *worker) dropHeld(r *ruleSet) {
 	for i := range r.fars {
-		h := r.fars[i].hold
-		if h == nil {
+		if r.fars[i].action != actionHold {
 			continue
 		}
+		h := &r.fars[i].more.hold
 		n := h.packets.Len()
 		w.held -= n
 		w.count.n[dropHeldEnd] += uint64(n)
@@ -79,8 +81,8 @@ func (w *worker) dropHeld(r *ruleSet) {
 // delay. It says whether that is done.
 func (w *worker) notify(r *ruleSet, d *pdr, f *far) bool {
 	e := Event{Kind: DownlinkData, SEID: r.session.seid, PDR: d.id, QFI: w.qfi, TOS: w.ip.TOS}
-	if f.hold != nil {
-		e.After = time.Duration(f.hold.delay)
+	if f.action == actionHold {
+		e.After = time.Duration(f.more.hold.delay)
 	}
 	return w.event(&e)
 }

@@ -70,6 +70,11 @@ func (t *tuple) downlink(in *packet.Info) {
 	t.proto, t.tos, t.fragment = in.Proto, in.TOS, in.Fragment
 }
 
+// localIs4 says whether the UE's side is that IPv4 address.
+func (t *tuple) localIs4(a uint32) bool {
+	return binary.BigEndian.Uint64(t.local[:8]) == 0 && binary.BigEndian.Uint64(t.local[8:]) == 0xffff<<32|uint64(a)
+}
+
 // point is the flow's place on the line of steer.Policy.Choose. Fragments that come
 // before their datagram's first have another.
 func (t *tuple) point() uint32 {

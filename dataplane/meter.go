@@ -7,22 +7,37 @@ import (
 	"github.com/braid-upf/braid/atsss/proxy"
 )
 
-// meter is a URR as its worker keeps it: what it has counted since the last reset, and
-// the limits.
+// meter is a URR as its worker keeps it: what it has counted since the last reset. It
+// fills one line of the caches.
 type meter struct {
+	up, down Volume
+	total    uint64  // threshold of octets both ways; the highest number = none
+	limits   *limits // what few URRs have; nil = nothing
+
+	first, last stamp // of the packets counted; valid if any are. last outlives a reset
+
 	id     uint32
 	paused bool
 	before bool // counts what QERs then drop, too
 	start  bool // an event tells of the first packet
 	moved  bool // that event is sent
+}
 
-	up, down    Volume
-	first, last proxy.Time // of the packets counted; valid if any are
-	active      proxy.Time // time of use up to last
-	inactive    proxy.Time // longest gap that counts as use; 0 = any
+// stamp is a time in milliseconds, modulo 2^32: ages up to 49 days can be told from it.
+// 0 = never.
+type stamp uint32
 
-	threshold limit
-	quota     *quota // nil = none
+func stampOf(t proxy.Time) stamp { return stamp(t/1e6) | 1 }
+
+// age is the time from s to t.
+func (s stamp) age(t proxy.Time) proxy.Time { return proxy.Time(stampOf(t)-s) * 1e6 }
+
+// limits are those of a URR beside the volume both ways.
+type limits struct {
+	up, down uint64     // thresholds of octets one way
+	inactive proxy.Time // longest gap that counts as use; 0 = any
+	active   proxy.Time // time of use up to the last packet, since the last reset
+	quota    *quota     // nil = none
 }
 
 // quota is what a URR's quota is and how much of it is used.
@@ -63,22 +78,27 @@ func (l *limit) reached(up, down uint64) bool {
 }
 
 func makeMeter(u *URR) meter {
-	m := meter{
-		id: u.ID, paused: u.Paused, before: u.BeforeQER, start: u.Start, inactive: proxy.Time(u.Inactive),
-		threshold: makeLimit(u.Threshold),
+	threshold := makeLimit(u.Threshold)
+	m := meter{id: u.ID, paused: u.Paused, before: u.BeforeQER, start: u.Start, total: threshold.total}
+	if u.Threshold.Uplink == nil && u.Threshold.Downlink == nil && u.Inactive == 0 && u.Quota == (Limit{}) {
+		return m
 	}
+	m.limits = &limits{up: threshold.up, down: threshold.down, inactive: proxy.Time(u.Inactive)}
 	if u.Quota != (Limit{}) {
-		m.quota = &quota{limit: makeLimit(u.Quota), grant: u.QuotaGrant}
-		m.quota.use(0, false)
+		m.limits.quota = &quota{limit: makeLimit(u.Quota), grant: u.QuotaGrant}
+		m.limits.quota.use(0, false)
 	}
 	return m
 }
 
 // carryOver goes on with what old, of the same URR, has counted.
 func (m *meter) carryOver(old *meter) {
-	m.up, m.down, m.first, m.last, m.active, m.moved = old.up, old.down, old.first, old.last, old.active, old.moved
-	if q := m.quota; q != nil && old.quota != nil && q.grant == old.quota.grant {
-		q.up, q.down, q.told = old.quota.up, old.quota.down, old.quota.told
+	m.up, m.down, m.first, m.last, m.moved = old.up, old.down, old.first, old.last, old.moved
+	if m.limits != nil && old.limits != nil {
+		m.limits.active = old.limits.active
+	}
+	if q, o := m.quota(), old.quota(); q != nil && o != nil && q.grant == o.grant {
+		q.up, q.down, q.told = o.up, o.down, o.told
 		q.use(0, false)
 	}
 }
@@ -88,13 +108,14 @@ func (m *meter) packets() uint64 { return m.up.Packets + m.down.Packets }
 
 // add counts a packet of n octets and says whether there is something to tell.
 func (m *meter) add(now proxy.Time, n int, down bool) (tell bool) {
+	at := stampOf(now)
 	if m.packets() == 0 {
-		m.first, m.last = now, now
+		m.first = at
 	}
-	if gap := now - m.last; m.inactive == 0 || gap <= m.inactive {
-		m.active += gap
+	if m.limits != nil {
+		m.use(now, n, down)
 	}
-	m.last = now
+	m.last = at
 	if down {
 		m.down.Packets++
 		m.down.Octets += uint64(n)
@@ -102,49 +123,106 @@ func (m *meter) add(now proxy.Time, n int, down bool) (tell bool) {
 		m.up.Packets++
 		m.up.Octets += uint64(n)
 	}
-	if m.quota != nil {
-		m.quota.use(n, down)
+	return m.start && !m.moved || m.reached() || m.spent() && !m.limits.quota.told
+}
+
+// use is add's part of a URR with limits.
+func (m *meter) use(now proxy.Time, n int, down bool) {
+	l := m.limits
+	if m.last != 0 {
+		gap := m.last.age(now)
+		if l.inactive == 0 || gap <= l.inactive {
+			l.active += gap
+		} else {
+			m.moved = false // traffic had stopped
+		}
 	}
-	return m.start && !m.moved || m.spent() && !m.quota.told || m.threshold.reached(m.up.Octets, m.down.Octets)
+	if l.quota != nil {
+		l.quota.use(n, down)
+	}
+}
+
+// reached says whether a threshold is.
+func (m *meter) reached() bool {
+	return m.up.Octets+m.down.Octets >= m.total ||
+		m.limits != nil && (m.up.Octets >= m.limits.up || m.down.Octets >= m.limits.down)
+}
+
+func (m *meter) quota() *quota {
+	if m.limits == nil {
+		return nil
+	}
+	return m.limits.quota
 }
 
 // spent says whether the quota is reached.
-func (m *meter) spent() bool { return m.quota != nil && m.quota.spent }
+func (m *meter) spent() bool { return m.limits != nil && m.limits.quota != nil && m.limits.quota.spent }
 
 // reset starts the count anew. The quota's goes on.
 func (m *meter) reset() {
-	m.up, m.down, m.active = Volume{}, Volume{}, 0
+	m.up, m.down = Volume{}, Volume{}
+	if m.limits != nil {
+		m.limits.active = 0
+	}
 }
 
-// usage is what m says; wall turns its clock into the world's.
-func (m *meter) usage(wall func(proxy.Time) time.Time) Usage {
-	u := Usage{URR: m.id, Uplink: m.up, Downlink: m.down, Active: time.Duration(m.active)}
-	if m.packets() > 0 {
-		u.First, u.Last = wall(m.first), wall(m.last)
+// usage is what m says now.
+func (m *meter) usage(p *Plane, now proxy.Time) Usage {
+	u := Usage{URR: m.id, Uplink: m.up, Downlink: m.down}
+	if m.packets() == 0 {
+		return u
+	}
+	first, last := m.first.age(now), m.last.age(now)
+	u.First, u.Last = p.wall(now-first), p.wall(now-last)
+	u.Active = time.Duration(first - last)
+	if m.limits != nil {
+		u.Active = time.Duration(m.limits.active)
 	}
 	return u
 }
 
-// meter counts the packet in hand for the URRs of one PDR, those of ms that count
-// before or behind its QERs. It reports the FAR that a spent quota puts in the place
-// of the PDR's, and whether one does.
-func (w *worker) meter(r *ruleSet, ms []*meter, n int, down, before bool) (instead *far, spent bool) {
-	for _, m := range ms {
-		if m.before != before || m.paused {
-			continue
+// meter counts the packet in hand, of n octets, for the URRs of its PDR that count before
+// its QERs, or behind them. It reports the FAR that a spent quota puts in the place of the
+// PDR's, and whether one does.
+func (w *worker) meter(r *ruleSet, d *pdr, n int, before bool) (instead *far, spent bool) {
+	for _, m := range d.meters {
+		if m == nil {
+			return instead, spent
 		}
-		tell := false
-		if m.spent() {
-			instead, spent = m.quota.instead, true
-			tell = !m.quota.told
-		} else {
-			tell = m.add(w.now, n, down)
+		if f, s := w.meterOne(r, m, n, d.down(), before); s {
+			instead, spent = f, true
 		}
-		if tell {
-			w.tell(r, m)
+	}
+	if d.more != nil {
+		if f, s := w.meterAll(r, d.more.meters, n, d.down(), before); s {
+			instead, spent = f, true
 		}
 	}
 	return instead, spent
+}
+
+// meterAll is meter for a list of meters.
+func (w *worker) meterAll(r *ruleSet, ms []*meter, n int, down, before bool) (instead *far, spent bool) {
+	for _, m := range ms {
+		if f, s := w.meterOne(r, m, n, down, before); s {
+			instead, spent = f, true
+		}
+	}
+	return instead, spent
+}
+
+func (w *worker) meterOne(r *ruleSet, m *meter, n int, down, before bool) (instead *far, spent bool) {
+	switch {
+	case m.before != before || m.paused:
+	case m.spent():
+		if !m.limits.quota.told {
+			w.tell(r, m)
+		}
+		return m.limits.quota.instead, true
+	case m.add(w.now, n, down):
+		w.tell(r, m)
+	}
+	return nil, false
 }
 
 // usage answers q.
@@ -157,7 +235,7 @@ func (w *worker) usage(q *UsageQuery) (a UsageAnswer) {
 		a.LastPacket = w.plane.wall(t)
 	}
 	read := func(m *meter) {
-		a.Usages = append(a.Usages, m.usage(w.plane.wall))
+		a.Usages = append(a.Usages, m.usage(w.plane, w.now))
 		if q.Reset {
 			m.reset()
 		}
@@ -180,7 +258,7 @@ func (w *worker) readings(r *ruleSet, which func(*meter) bool) []Usage {
 	var us []Usage
 	for i := range r.meters {
 		if m := &r.meters[i]; which(m) {
-			us = append(us, m.usage(w.plane.wall))
+			us = append(us, m.usage(w.plane, w.now))
 		}
 	}
 	return us
@@ -190,14 +268,14 @@ func (w *worker) readings(r *ruleSet, which func(*meter) bool) []Usage {
 // told with a later packet: nothing that was counted is lost.
 func (w *worker) tell(r *ruleSet, m *meter) {
 	if m.start && !m.moved {
-		m.moved = w.event(&Event{Kind: TrafficStarted, SEID: r.session.seid, Usage: m.usage(w.plane.wall)})
+		m.moved = w.event(&Event{Kind: TrafficStarted, SEID: r.session.seid, Usage: m.usage(w.plane, w.now)})
 	}
-	e := Event{Kind: UsageReached, SEID: r.session.seid, Usage: m.usage(w.plane.wall)}
-	e.Usage.Threshold = m.threshold.reached(m.up.Octets, m.down.Octets)
-	e.Usage.Quota = m.spent() && !m.quota.told
+	e := Event{Kind: UsageReached, SEID: r.session.seid, Usage: m.usage(w.plane, w.now)}
+	e.Usage.Threshold = m.reached()
+	e.Usage.Quota = m.spent() && !m.limits.quota.told
 	if (e.Usage.Threshold || e.Usage.Quota) && w.event(&e) {
 		if e.Usage.Quota {
-			m.quota.told = true
+			m.limits.quota.told = true
 		}
 		m.reset()
 	}

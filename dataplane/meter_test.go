@@ -215,8 +215,8 @@ func TestMeterGaps(t *testing.T) {
 	for _, at := range []proxy.Time{10, 12, 30, 31, 36} { // gaps of 2, 18, 1 and 5 s
 		m.add(at*second, 100, false)
 	}
-	if m.active != 8*second {
-		t.Errorf("time of use %v, want 8 s", time.Duration(m.active))
+	if m.limits.active != 8*second {
+		t.Errorf("time of use %v, want 8 s", time.Duration(m.limits.active))
 	}
 }
 

@@ -58,7 +58,7 @@ func (w *worker) tooLong(b *packet.Buffer, d *pdr, a steer.Access, e *egress) {
 		}
 		return
 	}
-	w.tellTooBig(b, &in, d.down, mtu)
+	w.tellTooBig(b, &in, d.down(), mtu)
 	w.drop(b, dropTooLong)
 }
 

@@ -33,6 +33,30 @@
 //     Sequence numbers are ignored. TTL and hop limit are left alone: the tunnel is one
 //     hop of the UE's link, the kernel behind N6 routes and counts.
 //
+// # Guests
+//
+// Under an SMF that knows no MAR a UE has two plain PDU sessions, one over each access. With
+// a local rule ([MAR].Group) an MPTCP connection that was opened over one of them may be
+// joined over the other, a guest there: the join's token names the connection, its HMAC
+// proves that it is the same UE's, and only sessions of one group, so of one rule and data
+// network, may join each other's. The connection has its home, and its policy, with the
+// session in which it was opened. The UPF cannot tell that two sessions are one UE's
+// otherwise, and does not have to.
+//
+// Where the other session lives at another worker, that worker classifies, polices and
+// meters what comes from the UE, and hands it over a ring to the one whose proxy has the
+// connection; what the proxy sends over the session comes back the same way and leaves by
+// the session's own PDR, FAR, QERs and URRs. A packet that finds the ring full is dropped and
+// counted. A session has 1,024 such flows at most.
+//
+// What a local rule's connections send to the UE passes gates, rates and meters where it
+// leaves, by the rules of the session that carries it, for operators bill and shape by PDU
+// session; TS 29.244 does not say. So a server's packet that the session in which it arrived
+// would refuse may still go over the other; volumes count MPTCP's options and what is sent
+// again; and what a rate drops looks to the UE like a loss on the access, which the server
+// repeats. Under an SMF's MAR the gates, rates and meters of the PDR act on arrival, those
+// of the MAR's accesses where packets leave.
+//
 // # Left out
 //
 // Ethernet and unstructured sessions, UE addresses that overlap between network

@@ -79,12 +79,22 @@ func (b *bucket) take(n int) {
 	}
 }
 
+// pass says whether n octets may pass at now, and charges them if so.
+func (b *bucket) pass(now proxy.Time, n int) bool {
+	if !b.has(now, n) {
+		return false
+	}
+	b.take(n)
+	return true
+}
+
 // qer is what a worker does of a QER, one way: its MBR, and what its GBR guarantees.
 type qer struct {
 	id   uint32
 	down bool
 	mbr  bucket
 	gbr  *bucket // nil = nothing is guaranteed
+	_    [8]byte // a line of the caches
 }
 
 // makeQER makes the part of q for one way; ok is false if it neither limits nor

@@ -68,25 +68,74 @@ type tunnel struct {
 	down *classifier
 }
 
-// pdr is a PDR compiled, with the QERs that apply to it folded in. What every packet
-// needs comes first.
+// pdr is a PDR compiled. It fills one line of the caches: what few PDRs have is elsewhere.
 type pdr struct {
-	far     *far   // nil if mar is set
-	mar     *mar   // nil if far is set
-	qfis    uint64 // that the packet may carry; 0 = any
+	far    *far      // nil if there is a MAR
+	more   *pdrMore  // nil if there is nothing of it
+	qfis   uint64    // that the packet may carry; 0 = any
+	qer    *qer      // that can drop; nil = none, or several
+	meters [2]*meter // that count; nil = none
+
+	ue4     uint32 // the only UE address, if only4
 	id      uint16
 	access  steer.Access // uplink: of its tunnel; downlink: of far
-	down    bool
-	closed  bool  // a QER's gate, this way
-	before  bool  // a meter counts before QERs
-	markQFI uint8 // for the PDU Session Container; 0 = none
-	markRQI bool
-	ues     []prefix // empty = any
-	qers    []*qer   // that can drop
-	meters  []*meter // that count
+	markQFI uint8        // for the PDU Session Container; 0 = none
+	flags   pdrFlags
+}
 
+// pdrFlags are what a pdr knows in a bit.
+type pdrFlags uint8
+
+const (
+	isDown   pdrFlags = 1 << iota // its packets are for the UE
+	isClosed                      // by a QER's gate, this way
+	isBefore                      // a meter counts before the QERs
+	markRQI                       // in the PDU Session Container
+	only4                         // there is one UE address: ue4
+)
+
+func (d *pdr) down() bool { return d.flags&isDown != 0 }
+
+// pdrMore is what an ordinary PDR has not.
+type pdrMore struct {
+	ues     []prefix   // empty = any, unless only4
 	filters []filter   // empty = any
-	rule    proxy.Rule // what the proxy is told of this PDR
+	qers    []*qer     // if there are several
+	meters  []*meter   // beyond two
+	mar     *mar       // nil if there is a FAR
+	rule    proxy.Rule // valid with a policy
+}
+
+// mar is the MAR of d, nil if it has none.
+func (d *pdr) mar() *mar {
+	if d.more == nil {
+		return nil
+	}
+	return d.more.mar
+}
+
+// rule is what the proxy is told of d.
+func (d *pdr) rule() proxy.Rule {
+	if d.more == nil {
+		return proxy.Rule{PDR: d.id}
+	}
+	return d.more.rule
+}
+
+// matches says whether d's QFIs and filters let a packet through: all but its UE address.
+func (d *pdr) matches(t *tuple, qfi uint8, ip []byte) bool {
+	if d.qfis != 0 && d.qfis>>qfi&1 == 0 && qfi != anyQFI {
+		return false
+	}
+	return d.more == nil || len(d.more.filters) == 0 || d.more.matchesAny(t, ip)
+}
+
+// isFor says whether the UE address of t is one of d's.
+func (d *pdr) isFor(t *tuple) bool {
+	if d.flags&only4 != 0 {
+		return t.localIs4(d.ue4)
+	}
+	return d.more == nil || anyContains(d.more.ues, &t.local)
 }
 
 // mar is a MAR as a downlink PDR has it.
@@ -99,7 +148,9 @@ type mar struct {
 // lateAdmitted says whether what the proxy makes of packets that d detected passes gates,
 // rates and meters where it leaves, and not they where they came: those of a local rule,
 // which leave by one of several sessions, each with QERs and URRs of its own.
-func (d *pdr) lateAdmitted() bool { return d.rule.Policy != nil && d.mar == nil }
+func (d *pdr) lateAdmitted() bool {
+	return d.more != nil && d.more.rule.Policy != nil && d.more.mar == nil
+}
 
 // action is what a FAR does.
 type action uint8
@@ -112,15 +163,20 @@ const (
 	actionUEs // to another UE's session here
 )
 
-// far is a FAR compiled, with what it holds.
+// far is a FAR compiled, with what it holds. It fills one line of the caches.
 type far struct {
 	id     uint32
 	action action
 	notify bool
-	told   bool   // of the first packet
-	out    egress // valid with actionTunnel
+	told   bool     // of the first packet
+	more   *farMore // nil if there is nothing of it
+	out    egress   // valid with actionTunnel
+}
+
+// farMore is what an ordinary FAR has not.
+type farMore struct {
 	copies []egress
-	hold   *hold // valid with actionHold
+	hold   hold // valid with actionHold
 }
 
 // hold is what a FAR that buffers keeps.
@@ -158,7 +214,7 @@ func (r *ruleSet) downlinkByID(id uint16) *pdr {
 // ruleOf is what the proxy is told of a downlink PDR; the zero value if it is gone.
 func (r *ruleSet) ruleOf(id uint16) proxy.Rule {
 	if d := r.downlinkByID(id); d != nil {
-		return d.rule
+		return d.rule()
 	}
 	return proxy.Rule{}
 }
@@ -167,7 +223,7 @@ func (r *ruleSet) ruleOf(id uint16) proxy.Rule {
 // the zero value if none does.
 func (r *ruleSet) ruleFor(t *tuple) proxy.Rule {
 	if d, _ := r.downlink.lookup(t, anyQFI, nil); d != nil {
-		return d.rule
+		return d.rule()
 	}
 	return proxy.Rule{}
 }
@@ -206,11 +262,11 @@ func (r *ruleSet) carryOver(old *ruleSet) (free packet.Queue) {
 			f.told = o.told
 		}
 		switch {
-		case o.hold == nil:
+		case o.action != actionHold:
 		case same:
-			f.hold.packets = o.hold.packets
+			f.more.hold.packets = o.more.hold.packets
 		default:
-			free.Append(&o.hold.packets)
+			free.Append(&o.more.hold.packets)
 		}
 	}
 	return free
@@ -222,7 +278,7 @@ func (r *ruleSet) resumed(f *far) bool {
 		return false
 	}
 	for i := range r.downlink.pdrs {
-		if m := r.downlink.pdrs[i].mar; m != nil && slices.Contains(m.fars[:], f) {
+		if m := r.downlink.pdrs[i].mar(); m != nil && slices.Contains(m.fars[:], f) {
 			return slices.ContainsFunc(m.fars[:], func(g *far) bool { return g != nil && g.action == actionTunnel })
 		}
 	}

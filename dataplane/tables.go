@@ -86,9 +86,8 @@ func (r *ruleSet) bundle() *bundle { return (*bundle)(unsafe.Pointer(r)) }
 // warm loads what a packet needs that the first PDR detects, or the second. No load waits
 // for another.
 func (k *bundle) warm(pdr int) uint64 {
-	d := &k.pdrs[pdr]
-	return uint64(k.lastPacket) ^ uint64(k.tunnels[0].teid) ^ d.qfis ^ uint64(d.rule.PDR) ^ k.prefixes[pdr].lo ^
-		uint64(k.fars[pdr].id) ^ uint64(k.fars[pdr].out.teid) ^ uint64(k.qers[pdr].id) ^ k.meters[0].up.Octets ^ k.meters[1].up.Octets
+	return uint64(k.lastPacket) ^ uint64(k.pdrs[pdr].qfis) ^ uint64(k.fars[pdr].id) ^ uint64(k.qers[pdr].id) ^
+		k.meters[0].total ^ k.meters[1].total
 }
 
 // ueTable finds the session of a UE address: tables of prefixes, IPv4 and IPv6 apart,

@@ -27,6 +27,13 @@
 // a MAR, ATSSS control information, and of a QER its marking, its averaging window and
 // what is for paging.
 //
+// Local rules give sessions whose SMF knows no MAR (§5.20) one of the config: a session's
+// data network is its APN/DNN, or else the Network Instances of its PDRs, its slice the
+// S-NSSAI of its establishment. The rule stands beside the FARs that the SMF gave, and lets
+// MPTCP connections be joined between the sessions of one data network. Which access a
+// session uses then follows from its tunnel's peer, known once N2 has told it, or the 3GPP
+// Interface Type.
+//
 // Usage is reported, and so are downlink data, error indications and inactivity
 // (TS 29.244 §5.2.2, §5.2.3.1, §5.2.5, §5.11.3, §7.5.8): docs/PFCP.md says what is done
 // of each IE.

@@ -2,6 +2,8 @@ package upf
 
 import (
 	"fmt"
+	"log/slog"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -202,5 +204,38 @@ braid:
 	}
 	if n := g.number(joinGroup{rule: 0xffff}); n != 0 {
 		t.Errorf("one group too many has number %d", n)
+	}
+}
+
+// TestLocalRuleOverRestart: what the SMF said of DNN and slice is in the state file.
+func TestLocalRuleOverRestart(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "state")
+	life := func() *bench {
+		return newBenchOf(t, testCfg(t, func(c *Config) {
+			c.Braid.State = file
+			c.Braid.Rules = []LocalRule{{DNN: "ims", SST: 1, SD: "0a0b0c", Policy: steer.Policy{Functionality: steer.MPTCP}}}
+		}), slog.New(slog.DiscardHandler))
+	}
+	b := life()
+	b.associate()
+	req := establishment(0x11, freeSession(0x900, "10.60.0.1"))
+	req.APNDNN, req.SNSSAI = ie.NewAPNDNN("ims"), ie.NewSNSSAI(1, 0x0a0b0c)
+	if got := refusalOf(t, b.ask(req)); got.cause != ie.CauseRequestAccepted {
+		t.Fatalf("%+v", got)
+	}
+	if err := b.s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	again := life()
+	if len(b.plane.rules) != 1 || len(again.plane.rules) != 1 {
+		t.Fatalf("%d sessions, then %d; want one", len(b.plane.rules), len(again.plane.rules))
+	}
+	for seid := range b.plane.rules {
+		if m := b.marOf(seid); m == nil {
+			t.Error("the rule did not fit")
+		}
+	}
+	if diff := cmp.Diff(b.plane.rules, again.plane.rules, cmpRules); diff != "" {
+		t.Error(diff)
 	}
 }

@@ -44,7 +44,7 @@ type ruleSet struct {
 	bars      byID[uint8, *pfcp.BAR]
 	endpoints byID[uint8, *pfcp.TrafficEndpoint]
 	urrs      byID[uint32, *pfcp.URR]
-	network   pfcp.Network
+	network   *pfcp.Network // nil = nothing was said of it
 }
 
 func (r ruleSet) clone() ruleSet {

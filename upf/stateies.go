@@ -43,6 +43,9 @@ func (s *session) establishmentIEs() []*ie.IE {
 	if s.set != nil {
 		ies = append(ies, s.set.IEs()...)
 	}
+	if n := s.rules.network; n != nil {
+		ies = append(ies, n.IEs()...)
+	}
 	return append(ies, s.rules.creates()...)
 }
 

@@ -2,7 +2,6 @@ package e2e
 
 import (
 	"encoding/binary"
-	"fmt"
 	"net"
 	"net/netip"
 	"time"
@@ -191,6 +190,6 @@ func (s *plainSMF) pair(dnn string, sameWorker bool) (seids [steer.NumAccesses]u
 		}
 		s.delete(seids[nonTGPP]) // the next one has the next slot
 	}
-	s.Fatal(fmt.Sprintf("slots %v do not take turns", seids))
+	s.Fatalf("slots %v do not take turns", seids)
 	return seids
 }
