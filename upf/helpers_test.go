@@ -77,6 +77,7 @@ type bench struct {
 	plane *fakePlane
 	conn  *net.UDPConn
 	seq   uint32
+	heard uint32 // sequence number of the server's last request
 }
 
 const testConfig = `

@@ -139,7 +139,9 @@ func dumpFAR(w *strings.Builder, f *dataplane.FAR) {
 	w.WriteString("\n")
 }
 
-func tunnelText(h *dataplane.OuterHeader) string { return fmt.Sprintf("TEID %#x at %v", h.TEID, h.Peer) }
+func tunnelText(h *dataplane.OuterHeader) string {
+	return fmt.Sprintf("TEID %#x at %v", h.TEID, h.Peer)
+}
 
 func gate(closed bool) string {
 	if closed {
