@@ -20,6 +20,11 @@ import (
 // Port is the UDP port of PFCP requests (TS 29.244 §4.2.2).
 const Port = 8805
 
+// readBuffer is what the socket is to hold, in octets: what a CP function with many
+// sessions sends while a busy machine lets us wait. What does not fit is lost, and comes
+// again seconds later.
+const readBuffer = 4 << 20
+
 // ErrTimeout is what [Endpoint.Request] returns when no response came to the
 // request nor to any of its retransmissions: the peer is to be taken as down.
 var ErrTimeout = errors.New("no response")
@@ -94,6 +99,7 @@ func Listen(cfg Config, h Handler) (*Endpoint, error) {
 	if err != nil {
 		return nil, fmt.Errorf("bind PFCP: %w", err)
 	}
+	_ = conn.SetReadBuffer(readBuffer) // the kernel gives what net.core.rmem_max lets it
 	if cfg.RetransTimeout <= 0 {
 		cfg.RetransTimeout = time.Second
 	}

@@ -32,6 +32,12 @@ func TestPlainSession(t *testing.T) {
 			t.Errorf("the server sees %v, want %v", a, g.addrs[0])
 		}
 	}
+	dual := w.join(nil, "10.60.0.3", "fd00:60:0:3::1")
+	for i, server := range servers {
+		dual.ping(dual.addrs[i], server, 5, 84)
+		site.transfer(dual.host, server, 1<<20)
+	}
+	guests = append(guests, dual)
 	w.upf.counted(before, map[string]uint64{"drop_spoofed_source": 0, "drop_unknown_teid": 0})
 	for _, g := range guests {
 		g.session.remove()
