@@ -158,8 +158,8 @@ func withURRs(r *rulesSpec) *rulesSpec {
 	all := pfcp.Triggers(0xffffff)
 	limits := pfcp.Limits{VolumeThreshold: octets(1500), VolumeQuota: octets(9000), TimeThreshold: 1, TimeQuota: p(uint32(1)), EventThreshold: 1, EventQuota: p(uint32(1))}
 	r.urrs = []*pfcp.URR{
-		{ID: 1, Method: 7, Triggers: &all, Limits: limits, Subsequent: &limits, Period: 1, QuotaHolding: 1, QuotaValidity: 1, Linked: []uint32{2}},
-		{ID: 2, Method: 7, Triggers: &all, Linked: []uint32{1}, Limits: limits},
+		{ID: 1, Method: 7, Triggers: all, HasTriggers: true, Limits: limits, More: &pfcp.URRMore{Subsequent: &limits, Linked: []uint32{2}}, Period: 1, QuotaHolding: 1, QuotaValidity: 1},
+		{ID: 2, Method: 7, Triggers: all, HasTriggers: true, More: &pfcp.URRMore{Linked: []uint32{1}}, Limits: limits},
 	}
 	for _, d := range r.pdrs {
 		d.URRIDs = []uint32{1, 2}

@@ -55,7 +55,7 @@ func BenchmarkPeriodicReports(b *testing.B) {
 	}
 	urr := func(id uint32) *pfcp.URR {
 		u := volumeURR(id, pfcp.TriggerPERIO|pfcp.TriggerVOLTH)
-		u.Period, u.Limits.VolumeThreshold, u.Information = 30, octets(500_000), p(pfcp.InfoMNOP)
+		u.Period, u.Limits.VolumeThreshold, u.Information, u.HasInformation = 30, octets(500_000), pfcp.InfoMNOP, true
 		return u
 	}
 	one, two := urr(1), urr(2)

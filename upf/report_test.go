@@ -59,12 +59,12 @@ func TestEveryOctetOnce(t *testing.T) {
 		b := newReportBench(t, "")
 		b.cause = 0
 		one := thresholdURR(1, 1000)
-		one.Triggers, one.Period, one.Monitoring = p(pfcp.TriggerVOLTH|pfcp.TriggerPERIO), 7, b.now.Add(20*time.Second)
+		one.Triggers, one.Period, one.More = pfcp.TriggerVOLTH|pfcp.TriggerPERIO, 7, &pfcp.URRMore{Monitoring: b.now.Add(20*time.Second)}
 		if rapid.Bool().Draw(rt, "subsequent") {
-			one.Subsequent = &pfcp.Limits{VolumeThreshold: octets(500)}
+			one.More.Subsequent = &pfcp.Limits{VolumeThreshold: octets(500)}
 		}
 		two := volumeURR(2, pfcp.TriggerLIUSA)
-		two.Linked, two.Limits.VolumeQuota = []uint32{1}, octets(3000)
+		two.More, two.Limits.VolumeQuota = &pfcp.URRMore{Linked: []uint32{1}}, octets(3000)
 		seid := b.session(1, one, two)
 		var counted, told uint64
 		tell := func(rs []*pfcp.UsageReport) {

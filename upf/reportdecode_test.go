@@ -20,12 +20,12 @@ import (
 func everyKind(t *testing.T, full bool) (wires [][]byte) {
 	b := newReportBench(t, "")
 	u := thresholdURR(1, 100)
-	u.Method, u.Information = pfcp.MethodVolume|pfcp.MethodDuration, p(pfcp.InfoMNOP|pfcp.InfoMBQE)
-	u.Triggers = p(pfcp.TriggerVOLTH | pfcp.TriggerSTART | pfcp.TriggerVOLQU | pfcp.TriggerQUVTI)
+	u.Method, u.Information, u.HasInformation = pfcp.MethodVolume|pfcp.MethodDuration, pfcp.InfoMNOP|pfcp.InfoMBQE, true
+	u.Triggers = pfcp.TriggerVOLTH | pfcp.TriggerSTART | pfcp.TriggerVOLQU | pfcp.TriggerQUVTI
 	u.Limits.VolumeQuota, u.QuotaValidity = octets(1000), 20
 	query := []*ie.IE{ie.NewQueryURR(ie.NewURRID(1)), ie.NewRemoveURR(ie.NewURRID(2))}
 	if full {
-		u.Monitoring = b.now.Add(10 * time.Second)
+		u.More = &pfcp.URRMore{Monitoring: b.now.Add(10 * time.Second)}
 		query = append(query, ie.NewQueryURRReference(5))
 	}
 	seid := b.session(1, u, volumeURR(2, 0))

@@ -84,14 +84,14 @@ func TestURRRefused(t *testing.T) {
 		return ie.NewGroupedIE(ie.CreateURR, append(i.ChildIEs, more)...)
 	}
 	noFAR := ok()
-	noFAR.QuotaFAR = p(uint32(77))
+	noFAR.More = &pfcp.URRMore{QuotaFAR: p(uint32(77))}
 	failed := "0300000005"
 	for _, tc := range []struct {
 		name string
 		ies  []*ie.IE
 		want refusal
 	}{
-		{"no method", []*ie.IE{(&pfcp.URR{ID: 5, Triggers: p(pfcp.TriggerVOLTH)}).IE(ie.CreateURR)}, refusal{ie.CauseMandatoryIEMissing, ie.MeasurementMethod, ""}},
+		{"no method", []*ie.IE{(&pfcp.URR{ID: 5, Triggers: pfcp.TriggerVOLTH, HasTriggers: true}).IE(ie.CreateURR)}, refusal{ie.CauseMandatoryIEMissing, ie.MeasurementMethod, ""}},
 		{"no triggers", []*ie.IE{(&pfcp.URR{ID: 5, Method: pfcp.MethodVolume}).IE(ie.CreateURR)}, refusal{ie.CauseMandatoryIEMissing, ie.ReportingTriggers, ""}},
 		{"twice", []*ie.IE{ok().IE(ie.CreateURR), ok().IE(ie.CreateURR)}, refusal{ie.CauseRuleCreationModificationFailure, ie.URRID, failed}},
 		{"FAR for quota action not there", []*ie.IE{noFAR.IE(ie.CreateURR)}, refusal{ie.CauseRuleCreationModificationFailure, ie.FARID, failed}},

@@ -224,7 +224,7 @@ func (r *ruleSet) createURR(i *ie.IE) *pfcp.Error {
 		return ruleError(pfcp.RuleURR, u.ID, ie.URRID, twice)
 	case u.Method == 0:
 		return absent(ie.CauseMandatoryIEMissing, pfcp.RuleURR, u.ID, ie.MeasurementMethod, "no Measurement Method")
-	case u.Triggers == nil:
+	case !u.HasTriggers:
 		return absent(ie.CauseMandatoryIEMissing, pfcp.RuleURR, u.ID, ie.ReportingTriggers, "no Reporting Triggers")
 	case u.Unsupported != 0:
 		return ruleError(pfcp.RuleURR, u.ID, u.Unsupported, "is not supported")

@@ -198,8 +198,8 @@ func (s *Server) arm(m *meter, u *pfcp.URR) {
 		m.validity, m.valid = now+seconds(u.QuotaValidity), u.QuotaValidity
 	}
 	m.monitoring = 0
-	if wait := u.Monitoring.Sub(s.rep.now); !u.Monitoring.IsZero() && wait > 0 {
-		m.monitoring = now + stamp(wait)
+	if at := u.Rare().Monitoring; !at.IsZero() && at.After(s.rep.now) {
+		m.monitoring = now + stamp(at.Sub(s.rep.now))
 	}
 	if paused := u.Informed(pfcp.InfoINAM); paused != m.paused {
 		if m.timed != 0 && paused {

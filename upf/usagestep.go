@@ -154,7 +154,7 @@ func (s *Server) wantsLinked(su *sessionUsage, urr uint32) {
 	for i := range su.meters {
 		m := &su.meters[i]
 		u := su.rule(m)
-		if m.urr != urr && m.wanted == 0 && u.Triggered(pfcp.TriggerLIUSA) && slices.Contains(u.Linked, urr) {
+		if m.urr != urr && m.wanted == 0 && u.Triggered(pfcp.TriggerLIUSA) && slices.Contains(u.Rare().Linked, urr) {
 			s.wants(su, m.urr, pfcp.ReportLIUSA)
 		}
 	}
@@ -257,7 +257,7 @@ func (s *Server) monitored(list []reading) {
 // the thresholds hold for all of it.
 func (s *Server) divide(su *sessionUsage, m *meter, u *pfcp.URR) {
 	m.monitoring = 0
-	reset := u.Subsequent != nil
+	reset := u.Rare().Subsequent != nil
 	s.read([]reading{{su, m.urr}}, reset, func(_ reading, usage *dataplane.Usage, _ time.Time) {
 		t := &tally{*usage, s.duration(m, u, usage)}
 		if reset {
