@@ -120,13 +120,14 @@ func (s *Server) trafficStarted(e *dataplane.Event) {
 		s.post(su, []pfcp.UsageReport{s.bare(su, m.urr, pfcp.ReportSTART)})
 	}
 	var why pfcp.UsageTrigger
-	m.events++
-	if n := u.Limits.EventThreshold; n != 0 && m.events >= n {
+	more := s.moreOf(m)
+	more.events++
+	if n := u.Limits.EventThreshold; n != 0 && more.events >= n {
 		why |= pfcp.ReportEVETH
-		m.events = 0
+		more.events = 0
 	}
-	m.quotaUsed++
-	out := u.Limits.EventQuota != nil && m.quotaUsed >= *u.Limits.EventQuota && !u.Spent
+	more.quotaUsed++
+	out := u.Limits.EventQuota != nil && more.quotaUsed >= *u.Limits.EventQuota && !u.Spent
 	if out {
 		why |= pfcp.ReportEVEQU
 	}
@@ -147,7 +148,7 @@ func (s *Server) downlinkData(e *dataplane.Event) {
 	}
 	su := s.usageOf(sess)
 	dscp := e.TOS >> 2
-	su.out.next.addData(pfcp.DownlinkData{PDR: e.PDR, QFI: e.QFI, PPI: &dscp})
+	su.out.waiting().addData(pfcp.DownlinkData{PDR: e.PDR, QFI: e.QFI, PPI: &dscp})
 	s.enqueue(su)
 }
 
@@ -169,7 +170,7 @@ func (s *Server) errorIndication(e *dataplane.Event) {
 		f.IPv6 = peer
 	}
 	su := s.usageOf(sess)
-	su.out.next.addError(f)
+	su.out.waiting().addError(f)
 	s.enqueue(su)
 	s.log.Info("error indication", "seid", seidText(sess.seid), "peer", peer, "teid", seidText(uint64(e.TEID)))
 }

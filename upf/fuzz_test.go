@@ -237,12 +237,12 @@ func checkConsistent(t *testing.T, s *Server, plane *fakePlane) {
 	}
 	teids, ues := map[uint32]uint64{}, map[netip.Prefix]uint64{}
 	for seid, sess := range s.sessions {
-		if s.byCP[sess.cpSession()] != sess {
+		if s.byCP[sess.cp] != sess {
 			t.Fatalf("session %#x is not found by its CP F-SEID", seid)
 		}
 		r := plane.rules[seid]
-		if r == nil || s.nodes[sess.node] == nil {
-			t.Fatalf("session %#x: rules %v, node %q", seid, r, sess.node)
+		if r == nil || s.nodes[sess.cp.node()] == nil {
+			t.Fatalf("session %#x: rules %v, node %q", seid, r, sess.cp.node())
 		}
 		for _, d := range r.Uplink {
 			if other, taken := teids[d.TEID]; d.TEID == 0 || taken && other != seid || d.FAR == nil {

@@ -61,7 +61,7 @@ func BenchmarkPeriodicReports(b *testing.B) {
 	one, two := urr(1), urr(2)
 	node := r.s.nodes[cpNode]
 	for n := range sessions {
-		sess := &session{seid: uint64(n + 1), cp: pfcp.FSEID{SEID: uint64(n + 1), IPv4: addr(cpNode)}, node: node.id, rules: ruleSet{}}
+		sess := &session{seid: uint64(n + 1), cp: cpSessionOf(node.id, pfcp.FSEID{SEID: uint64(n + 1), IPv4: addr(cpNode)})}
 		sess.rules.urrs.put(one)
 		sess.rules.urrs.put(two)
 		r.s.sessions[sess.seid] = sess

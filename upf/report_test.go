@@ -59,7 +59,7 @@ func TestEveryOctetOnce(t *testing.T) {
 		b := newReportBench(t, "")
 		b.cause = 0
 		one := thresholdURR(1, 1000)
-		one.Triggers, one.Period, one.More = pfcp.TriggerVOLTH|pfcp.TriggerPERIO, 7, &pfcp.URRMore{Monitoring: b.now.Add(20*time.Second)}
+		one.Triggers, one.Period, one.More = pfcp.TriggerVOLTH|pfcp.TriggerPERIO, 7, &pfcp.URRMore{Monitoring: b.now.Add(20 * time.Second)}
 		if rapid.Bool().Draw(rt, "subsequent") {
 			one.More.Subsequent = &pfcp.Limits{VolumeThreshold: octets(500)}
 		}
@@ -178,7 +178,7 @@ func TestUnanswered(t *testing.T) {
 		total += 100 + i
 		b.run(time.Millisecond)
 	}
-	if n := len(b.s.sessions[seid].usage.out.next.usage); n > maxUsage {
+	if n := len(b.s.sessions[seid].usage.out.waiting().usage); n > maxUsage {
 		t.Errorf("%d reports are kept, want up to %d", n, maxUsage)
 	}
 	fail()

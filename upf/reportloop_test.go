@@ -151,11 +151,11 @@ func TestReportAddr(t *testing.T) {
 		{pfcp.FSEID{IPv4: netip.IPv4Unspecified()}, cpNode},
 		{pfcp.FSEID{IPv4: addr("224.0.0.1")}, cpNode},
 	} {
-		if a, ok := b.s.reportAddr(&session{cp: tc.cp, node: cpNode}); !ok || a.String() != tc.want {
+		if a, ok := b.s.reportAddr(&session{cp: cpSessionOf(cpNode, tc.cp)}); !ok || a.String() != tc.want {
 			t.Errorf("%+v: %v, %v, want %s", tc.cp, a, ok, tc.want)
 		}
 	}
-	if _, ok := b.s.reportAddr(&session{node: "gone"}); ok {
+	if _, ok := b.s.reportAddr(&session{cp: cpSessionOf("gone", pfcp.FSEID{})}); ok {
 		t.Error("an address for a node that is gone")
 	}
 }

@@ -197,7 +197,7 @@ func (s *Server) malformed(_ netip.AddrPort, typ uint8, seid uint64, why *pfcp.E
 	defer s.mu.Unlock()
 	var cp uint64
 	if sess := s.sessions[seid]; sess != nil {
-		cp = sess.cp.SEID
+		cp = sess.cp.seid
 	}
 	return s.reject(typ, cp, why)
 }

@@ -148,6 +148,7 @@ func appendAddr(b []byte, a netip.Addr) []byte {
 // go, and what was chosen for it by CHOOSE ID.
 func appendSession(b []byte, sess *session) []byte {
 	b = binary.BigEndian.AppendUint64(b, sess.seid)
-	b = appendAddr(b, sess.reportTo)
-	return appendChosen(b, sess.chosen)
+	more := sess.rare()
+	b = appendAddr(b, more.reportTo)
+	return appendChosen(b, more.chosen)
 }

@@ -39,9 +39,9 @@ func (r ruleSet) creates() []*ie.IE {
 
 // establishmentIEs are sess as an establishment would make it.
 func (s *session) establishmentIEs() []*ie.IE {
-	ies := []*ie.IE{pfcp.NodeIDIE(s.node), s.cp.IE()}
-	if s.set != nil {
-		ies = append(ies, s.set.IEs()...)
+	ies := []*ie.IE{pfcp.NodeIDIE(s.cp.node()), s.cp.fseid().IE()}
+	if set := s.rare().set; set != nil {
+		ies = append(ies, set.IEs()...)
 	}
 	return append(ies, s.rules.creates()...)
 }

@@ -225,7 +225,7 @@ func TestMonitoringTime(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			b := newReportBench(t, "")
 			u := volumeURR(1, pfcp.TriggerVOLTH)
-			u.Limits.VolumeThreshold, u.More = octets(1000), &pfcp.URRMore{Subsequent: tc.subsequent, Monitoring: b.now.Add(10*time.Second)}
+			u.Limits.VolumeThreshold, u.More = octets(1000), &pfcp.URRMore{Subsequent: tc.subsequent, Monitoring: b.now.Add(10 * time.Second)}
 			seid := b.session(1, u)
 			b.traffic(seid, 1, 400, 0)
 			b.run(11 * time.Second)

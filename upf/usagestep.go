@@ -256,7 +256,7 @@ func (s *Server) monitored(list []reading) {
 // subsequent limits the meter starts again under them; without, it goes on, so that
 // the thresholds hold for all of it.
 func (s *Server) divide(su *sessionUsage, m *meter, u *pfcp.URR) {
-	m.monitoring = 0
+	m.more.monitoring = 0
 	reset := u.Rare().Subsequent != nil
 	s.read([]reading{{su, m.urr}}, reset, func(_ reading, usage *dataplane.Usage, _ time.Time) {
 		t := &tally{*usage, s.duration(m, u, usage)}
@@ -267,7 +267,7 @@ func (s *Server) divide(su *sessionUsage, m *meter, u *pfcp.URR) {
 			t.add(m.carry)
 			m.carry = nil
 		}
-		m.before, m.beforeIn, m.beforeAt = t, !reset, s.rep.tick
+		m.more.before, m.more.beforeIn, m.more.beforeAt = t, !reset, s.rep.tick
 	})
 }
 
