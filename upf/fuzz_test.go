@@ -200,7 +200,7 @@ func measureAll(s *Server, plane *fakePlane) {
 	for seid := range s.sessions {
 		for urr := range plane.meters[seid] {
 			for _, e := range plane.traffic(time.Now(), seid, urr, 1000, 1000) {
-				s.HandleEvent(e)
+				s.rep.noticed(e)
 			}
 		}
 	}

@@ -93,7 +93,7 @@ func (s *Server) install(sess *session, c *compiled) ([]dataplane.Usage, *pfcp.E
 	if err != nil {
 		return nil, &pfcp.Error{Cause: ie.CauseSystemFailure, Text: fmt.Sprintf("session %#x: install: %v", sess.seid, err)}
 	}
-	s.takeEvents()
+	s.takeEventsBut(sess.seid)
 	old := sess.rules
 	if s.sessions[sess.seid] != sess { // it is being established
 		old = ruleSet{}

@@ -177,10 +177,11 @@ func TestPathReports(t *testing.T) {
 	b.s.plane, b.s.paths.period = plane, time.Minute
 	b.s.mu.Unlock()
 	b.associate()
-	other.setup("b.smf.example")
+	// Its reports go by another sender: the order in which this test answers is free.
+	other.setup("a.smf.example")
 	idle.setup("c.smf.example")
 	b.established(1, maSession()) // over 10.100.1.2 and 10.100.2.2
-	other.establish("b.smf.example", pfcp.FSEID{SEID: 1, IPv4: addr("10.0.0.2")}, plainSession(0x10, "10.60.0.10"))
+	other.establish("a.smf.example", pfcp.FSEID{SEID: 1, IPv4: addr("10.0.0.2")}, plainSession(0x10, "10.60.0.10"))
 	start := time.Now().Add(time.Second)
 	echo := func(a string) {
 		b.s.mu.Lock()

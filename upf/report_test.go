@@ -268,8 +268,8 @@ func TestDownlinkData(t *testing.T) {
 	}
 	b.step()
 	e := dataplane.Event{Kind: dataplane.DownlinkData, SEID: seids[4], PDR: 3, QFI: 9, TOS: 46 << 2}
-	b.s.HandleEvent(e)
-	b.s.HandleEvent(e)
+	b.s.rep.noticed(e)
+	b.s.rep.noticed(e)
 	b.run(1100 * time.Millisecond)
 	sent := b.take()
 	if len(sent) != 2 || sent[1].seid != 5 {
@@ -287,7 +287,7 @@ func TestErrorIndication(t *testing.T) {
 	b := newReportBench(t, "")
 	seid := b.session(0x50)
 	indicate := func(peer string, teid uint32) int {
-		b.s.HandleEvent(dataplane.Event{Kind: dataplane.ErrorIndicationReceived, From: netip.AddrPortFrom(addr(peer), 2152), Peer: addr(peer), TEID: teid})
+		b.s.rep.noticed(dataplane.Event{Kind: dataplane.ErrorIndicationReceived, From: netip.AddrPortFrom(addr(peer), 2152), Peer: addr(peer), TEID: teid})
 		b.step()
 		n := 0
 		for _, r := range b.take() {

@@ -34,8 +34,8 @@ func everyKind(t *testing.T, full bool) (wires [][]byte) {
 		b.traffic(seid, 1, 60, 30)
 		b.run(time.Second)
 	}
-	b.s.HandleEvent(dataplane.Event{Kind: dataplane.DownlinkData, SEID: seid, PDR: 3, QFI: 9})
-	b.s.HandleEvent(dataplane.Event{Kind: dataplane.ErrorIndicationReceived, Peer: addr("10.100.1.2"), TEID: 1})
+	b.s.rep.noticed(dataplane.Event{Kind: dataplane.DownlinkData, SEID: seid, PDR: 3, QFI: 9})
+	b.s.rep.noticed(dataplane.Event{Kind: dataplane.ErrorIndicationReceived, Peer: addr("10.100.1.2"), TEID: 1})
 	b.run(time.Minute)
 	for _, r := range b.take() {
 		wires = append(wires, r.wire)

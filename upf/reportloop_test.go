@@ -28,7 +28,7 @@ func TestReportOnTheWire(t *testing.T) {
 	// The CP function moves to where this test listens.
 	b.modified(seid, pfcp.FSEID{SEID: 0x78, IPv4: b.s.LocalAddr().Addr()}.IE())
 	usage := func(octets uint64) {
-		b.s.HandleEvent(dataplane.Event{Kind: dataplane.UsageReached, SEID: seid, Usage: dataplane.Usage{
+		b.s.rep.noticed(dataplane.Event{Kind: dataplane.UsageReached, SEID: seid, Usage: dataplane.Usage{
 			URR: 5, Downlink: dataplane.Volume{Packets: 1, Octets: octets}, Threshold: true,
 		}})
 	}
