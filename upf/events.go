@@ -233,19 +233,6 @@ func (s *Server) trafficStarted(e *dataplane.Event) {
 	}
 }
 
-// downlinkData reports downlink data for a UE that is idle (TS 29.244 §5.2.3.1, Table
-// 7.5.8.2-1): the worker tells of it once for each time of buffering.
-func (s *Server) downlinkData(e *dataplane.Event) {
-	sess := s.sessions[e.SEID]
-	if sess == nil {
-		return
-	}
-	su := s.usageOf(sess)
-	dscp := e.TOS >> 2
-	su.out.waiting().addData(pfcp.DownlinkData{PDR: e.PDR, QFI: e.QFI, PPI: &dscp})
-	s.enqueue(su)
-}
-
 // errorIndication reports a peer that has no tunnel that a session sends to (TS 29.244
 // §5.2.5 and Table 7.5.8.4-1), once: until the session's rules name the tunnel anew,
 // more of them name nothing. One that no session sends to is counted and no more:

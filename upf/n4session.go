@@ -106,6 +106,7 @@ func (s *Server) install(sess *session, c *compiled) ([]dataplane.Usage, *pfcp.E
 	more := sess.rare()
 	more.chosen = c.chosen.kept()
 	sess.setRare(more)
+	s.forgetDelayed(sess, false)
 	return last, nil
 }
 
@@ -141,6 +142,7 @@ func (s *Server) sessionModification(m *message.SessionModificationRequest) mess
 	c, err := s.compile(sess.seid, set, sess.rare().chosen)
 	var last []dataplane.Usage
 	if err == nil {
+		s.flags(sess, m.PFCPSMReqFlags) // what is dropped is not sent by the new rules
 		c.rules.EndMarkers = endMarkers(&before, &c.set, moved)
 		last, err = s.install(sess, c)
 	}

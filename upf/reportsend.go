@@ -148,7 +148,7 @@ func (s *Server) answered(su *sessionUsage, resp message.Message, err error) {
 	switch {
 	case su.gone:
 	case cause == ie.CauseRequestAccepted:
-		s.reportFlags(su.sess, m.PFCPSRRspFlags)
+		s.flags(su.sess, m.PFCPSRRspFlags)
 		s.updateBAR(su.sess, m.UpdateBAR)
 	case cause == ie.CauseSessionContextNotFound:
 		s.log.Warn("session unknown to its CP function, deleted", "seid", seidText(su.sess.seid), "cpSEID", seidText(su.sess.cp.seid), "node", su.sess.cp.node())
@@ -181,8 +181,9 @@ func (s *Server) unanswered(su *sessionUsage, err error) {
 	}
 }
 
-// reportFlags does what the PFCPSRRsp-Flags of an answer ask for.
-func (s *Server) reportFlags(sess *session, i *ie.IE) {
+// flags does what the PFCPSRRsp-Flags of an answer or the PFCPSMReq-Flags of a request
+// ask for at once (TS 29.244 §8.2.33, §8.2.35).
+func (s *Server) flags(sess *session, i *ie.IE) {
 	if i == nil {
 		return
 	}
@@ -216,6 +217,7 @@ func (s *Server) dropBuffered(sess *session) {
 			if drop && !dropping(c.rules) {
 				return
 			}
+			s.forgetDelayed(sess, true)
 			_, err = s.install(sess, c)
 		}
 		if err != nil {

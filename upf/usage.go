@@ -30,7 +30,7 @@ type stamp int64
 type sessionUsage struct {
 	sess   *session
 	meters []meter   // of every URR of the session, rising ID
-	idle   *idleness // nil = no User Plane Inactivity Timer
+	idle   *idleness // nil = none of it
 
 	deadline stamp // the earliest of all; 0 = none
 	index    int32 // in the heap; valid if deadline is
@@ -39,12 +39,15 @@ type sessionUsage struct {
 	out outbox
 }
 
-// idleness is the session's User Plane Inactivity Timer.
+// idleness is about a UE that sends nothing: the session's User Plane Inactivity Timer,
+// and downlink data for it that is not reported yet.
 type idleness struct {
-	timer time.Duration
-	check stamp // when to look whether it has run out
-	base  stamp // no packet yet: it runs from here
-	told  int64 // last packet of the idleness that was reported, Unix nanoseconds
+	timer time.Duration // 0 = none
+	check stamp         // when to look whether it has run out; 0 = never
+	base  stamp         // no packet yet: it runs from here
+	told  int64         // last packet of the idleness that was reported, Unix nanoseconds
+
+	data []delayedData
 }
 
 // due is when to look whether the timer has run out; 0 = never.
@@ -53,6 +56,16 @@ func (i *idleness) due() stamp {
 		return 0
 	}
 	return i.check
+}
+
+// dataDue is when the next downlink data is to be reported; 0 = there is none.
+func (i *idleness) dataDue() (at stamp) {
+	if i != nil {
+		for _, d := range i.data {
+			at = sooner(at, d.at)
+		}
+	}
+	return at
 }
 
 // meter is what is known of a URR beyond its rule.
@@ -360,13 +373,22 @@ func (s *Server) usageReport(u *pfcp.URR, t *tally, why pfcp.UsageTrigger, info 
 	return r
 }
 
-// bare is a report of an event, which has no measurement (TS 29.244 Table 7.5.8.3-1).
+// bare is a report of an event, which has no measurement (TS 29.244 Table 7.5.8.3-1). If
+// a PDR of the URR detects an application, the event is the application's (§5.4.11).
 func (s *Server) bare(su *sessionUsage, urr uint32, why pfcp.UsageTrigger) pfcp.UsageReport {
 	r := pfcp.UsageReport{URR: urr, Trigger: why, Events: []time.Time{s.rep.now}}
-	for _, p := range su.sess.rules.pdrs { // a UE address that the CP function did not give is news to it
-		if slices.Contains(p.URRIDs, urr) && len(p.PDI.UEAddresses) > 0 {
-			return r
+	known := false // a UE address that the CP function did not give is news to it
+	for _, p := range su.sess.rules.pdrs {
+		if !slices.Contains(p.URRIDs, urr) {
+			continue
 		}
+		known = known || len(p.PDI.UEAddresses) > 0
+		if r.Application == "" {
+			r.Application = p.PDI.ApplicationID
+		}
+	}
+	if known {
+		return r
 	}
 	for _, p := range su.sess.holds.prefixes {
 		r.UE = &pfcp.UEIPAddress{}
@@ -391,13 +413,12 @@ func (s *Server) inactivityTimer(sess *session, i *ie.IE) {
 		return
 	}
 	su := s.usageOf(sess)
-	was := su.idle
-	su.idle = nil
+	if su.idle == nil {
+		su.idle = &idleness{}
+	}
+	su.idle.timer, su.idle.base, su.idle.check = time.Duration(v)*time.Second, s.rep.tick, 0
 	if v != 0 {
-		su.idle = &idleness{timer: time.Duration(v) * time.Second, base: s.rep.tick, check: s.rep.tick + seconds(v)}
-		if was != nil {
-			su.idle.told = was.told
-		}
+		su.idle.check = s.rep.tick + seconds(v)
 	}
 	s.schedule(su)
 }

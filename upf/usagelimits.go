@@ -87,7 +87,7 @@ func asked(u *pfcp.URR) (to pfcp.UsageTrigger) {
 // Timer (TS 29.244 §5.11.3), once for each time that it falls idle.
 func (s *Server) lookIdle(su *sessionUsage, last time.Time) {
 	i := su.idle
-	if i == nil {
+	if i == nil || i.timer == 0 {
 		return
 	}
 	base := i.base

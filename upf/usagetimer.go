@@ -40,7 +40,7 @@ func (h *timerHeap) Pop() any {
 
 // schedule puts su where its earliest deadline belongs.
 func (s *Server) schedule(su *sessionUsage) {
-	next := sooner(su.out.retry, su.idle.due())
+	next := sooner(su.out.retry, sooner(su.idle.due(), su.idle.dataDue()))
 	for i := range su.meters {
 		m := &su.meters[i]
 		for _, d := range [...]stamp{m.periodic, m.rare().validity, m.rare().monitoring, m.check} {
@@ -94,6 +94,9 @@ func (s *Server) expire() {
 		if su.out.retry != 0 && su.out.retry <= s.rep.tick {
 			su.out.retry = 0
 			s.enqueue(su)
+		}
+		if at := su.idle.dataDue(); at != 0 && at <= s.rep.tick {
+			s.reportDelayed(su)
 		}
 		if at := su.idle.due(); at != 0 && at <= s.rep.tick {
 			looks = append(looks, reading{su: su})
