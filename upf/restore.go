@@ -49,6 +49,7 @@ type state struct {
 type savedSession struct {
 	*session
 	establish *message.SessionEstablishmentRequest
+	usage     savedUsage
 }
 
 // takeState reads b whole, and then makes what it says. A session that can not be
@@ -86,6 +87,7 @@ func (s *Server) restoreSession(saved savedSession) *pfcp.Error {
 	if err := set.establish(saved.establish); err != nil {
 		return err
 	}
+	saved.usage.spent(&set)
 	c, err := s.compile(sess.seid, set, nil)
 	if err != nil {
 		return err
@@ -97,6 +99,8 @@ func (s *Server) restoreSession(saved savedSession) *pfcp.Error {
 	s.sessions[sess.seid] = sess
 	s.byCP[sess.cp] = sess
 	s.usageInstalled(sess)
+	s.inactivityTimer(sess, saved.establish.UserPlaneInactivityTimer)
+	s.restoreUsage(sess, &saved.usage)
 	return nil
 }
 
@@ -166,6 +170,7 @@ func readSetupAt(r *stateReader) (*node, *pfcp.Retention, *pfcp.Error) {
 func readSession(r *stateReader) savedSession {
 	sess := &session{seid: r.u64()}
 	more := sessionMore{reportTo: r.addr(), chosen: r.chosen()}
+	usage := r.usage()
 	set, isIn, err := pfcp.ParseSessionSet(r.rest)
 	r.check(err)
 	if isIn {
@@ -175,14 +180,14 @@ func readSession(r *stateReader) savedSession {
 	m := message.NewSessionEstablishmentRequest(0, 0, 0, 0, 0, r.ies()...)
 	if m.CPFSEID == nil {
 		r.check(&pfcp.Error{Cause: ie.CauseMandatoryIEMissing, Offending: ie.FSEID, Text: "no CP F-SEID"})
-		return savedSession{sess, m}
+		return savedSession{session: sess, establish: m}
 	}
 	cp, err := pfcp.ParseFSEID(m.CPFSEID)
 	r.check(err)
 	node, err := nodeOf(m.NodeID)
 	r.check(err)
 	sess.cp = cpSessionOf(node, cp)
-	return savedSession{sess, m}
+	return savedSession{sess, m, usage}
 }
 
 // stateReader reads a record from its front. After the first error it stands still

@@ -101,8 +101,13 @@ type meterMore struct {
 	quotaUsed uint32        // of the event quota
 	granted   stamp         // when a quota was last given: the Quota Holding Time runs from there
 
+	// volume is what was counted of the volume quota, uplink and downlink, by readings
+	// that have been taken; it begins below 0 by what the meter had when it was granted.
+	// For the state file alone: the worker counts for itself.
+	volume [2]int64
+
 	// What the rule said when the above was set.
-	timeGrant, eventGrant, grants, valid uint32
+	volumeGrant, timeGrant, eventGrant, grants, valid uint32
 }
 
 // rare is m.more, an empty one to be read if there is none.
@@ -222,6 +227,7 @@ func (s *Server) usageInstalled(sess *session) {
 	for i := range su.meters {
 		s.arm(&su.meters[i], su.rule(&su.meters[i]))
 	}
+	s.beginVolume(su)
 	s.schedule(su)
 }
 
@@ -328,6 +334,10 @@ func (s *Server) take(m *meter, u *pfcp.URR, usage *dataplane.Usage) *tally {
 		m.last = max(m.last, s.rep.stamp(usage.Last))
 	}
 	m.use(t.duration)
+	if m.more != nil {
+		m.more.volume[0] += int64(t.Uplink.Octets)
+		m.more.volume[1] += int64(t.Downlink.Octets)
+	}
 	return t
 }
 

@@ -15,7 +15,7 @@ import (
 // wake is guarded by the server's lock.
 type reporter struct {
 	clock func() time.Time
-	epoch time.Time // before the start, so that no stamp is 0
+	epoch time.Time // long before the start, so that no stamp is 0, nor one of the life before
 	send  func(peer netip.AddrPort, m message.Message, done func(message.Message, error)) error
 	rate  float64 // Session Report Requests a second to one peer
 
@@ -69,11 +69,14 @@ func newReporter(cfg *Config) *reporter {
 	return r
 }
 
+// epochAge is how far the epoch lies before the start.
+const epochAge = 20 * 365 * 24 * time.Hour
+
 // refresh looks at the clock.
 func (r *reporter) refresh() {
 	r.now = r.clock()
 	if r.epoch.IsZero() {
-		r.epoch = r.now.Add(-time.Second)
+		r.epoch = r.now.Add(-epochAge)
 	}
 	r.tick = stamp(r.now.Sub(r.epoch))
 }
