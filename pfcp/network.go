@@ -20,13 +20,8 @@ type Network struct {
 // noSD stands for the lack of a slice differentiator.
 const noSD = "ffffff"
 
-// ParseNetwork reads the IEs APN/DNN and S-NSSAI, nil where one was not there; of neither
-// the result is nil.
-func ParseNetwork(dnn, snssai *ie.IE) (*Network, *Error) {
-	if dnn == nil && snssai == nil {
-		return nil, nil
-	}
-	n := &Network{}
+// ParseNetwork reads the IEs APN/DNN and S-NSSAI; nil where one was not there.
+func ParseNetwork(dnn, snssai *ie.IE) (n Network, err *Error) {
 	if dnn != nil {
 		n.DNN = networkInstance(dnn) // it comes as labels or plain, too
 	}
@@ -35,7 +30,7 @@ func ParseNetwork(dnn, snssai *ie.IE) (*Network, *Error) {
 	}
 	b, err := octets(snssai, 4)
 	if err != nil {
-		return nil, err
+		return n, err
 	}
 	n.HasSlice, n.SST = true, b[0]
 	if sd := hex.EncodeToString(b[1:4]); sd != noSD {

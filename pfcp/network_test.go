@@ -21,10 +21,7 @@ func TestNetwork(t *testing.T) {
 		{"both, longer than we know", ie.NewAPNDNN("x"), ie.New(ie.SNSSAI, []byte{1, 0, 0, 1, 9}), Network{DNN: "x", HasSlice: true, SST: 1, SD: "000001"}},
 	} {
 		got, err := ParseNetwork(tc.dnn, tc.snssai)
-		if got == nil {
-			got = &Network{}
-		}
-		if err != nil || *got != tc.want {
+		if err != nil || got != tc.want {
 			t.Errorf("%s: %+v, %v; want %+v", tc.name, got, err, tc.want)
 		}
 		var dnn, snssai *ie.IE
@@ -35,7 +32,7 @@ func TestNetwork(t *testing.T) {
 				snssai = i
 			}
 		}
-		if again, err := ParseNetwork(dnn, snssai); err != nil || again == nil && tc.want != (Network{}) || again != nil && *again != tc.want {
+		if again, err := ParseNetwork(dnn, snssai); err != nil || again != tc.want {
 			t.Errorf("%s: written and read again: %+v, %v", tc.name, again, err)
 		}
 	}

@@ -2,6 +2,7 @@ package pfcp
 
 import (
 	"encoding/binary"
+	"time"
 
 	"github.com/wmnsk/go-pfcp/ie"
 )
@@ -67,6 +68,12 @@ func AdditionalReportsIE(n int) *ie.IE {
 // ParseSeconds reads an IE that holds a time in seconds, 4 octets: the User Plane
 // Inactivity Timer (TS 29.244 §8.2.83) for one.
 func ParseSeconds(i *ie.IE) (uint32, *Error) { return u32(i) }
+
+// InactivityTimerIE encodes a User Plane Inactivity Timer IE (TS 29.244 §8.2.83), in
+// whole seconds.
+func InactivityTimerIE(d time.Duration) *ie.IE {
+	return u32IE(ie.UserPlaneInactivityTimer, uint32(d/time.Second))
+}
 
 // ParseReference reads a Query URR Reference IE (TS 29.244 §8.2.90).
 func ParseReference(i *ie.IE) (uint32, *Error) { return u32(i) }

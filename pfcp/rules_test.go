@@ -105,9 +105,9 @@ func urrSeed() *URR {
 		TimeThreshold: 60, EventThreshold: 3, TimeQuota: ptr(uint32(0)), EventQuota: ptr(uint32(9)),
 	}
 	return &URR{
-		ID: 1, Method: MethodVolume | MethodDuration, Triggers: ptr(TriggerPERIO | TriggerVOLQU | TriggerREEMR), Information: ptr(InfoMBQE | InfoMNOP | 1<<8),
-		Period: 30, QuotaHolding: 10, QuotaValidity: 20, Inactivity: 5, Monitoring: time.Unix(1_700_000_000, 0),
-		Limits: limits, Subsequent: &limits, Linked: []uint32{2, 3}, QuotaFAR: ptr(uint32(4)),
+		ID: 1, Method: MethodVolume | MethodDuration, Triggers: TriggerPERIO | TriggerVOLQU | TriggerREEMR, HasTriggers: true, Information: InfoMBQE | InfoMNOP | 1<<8, HasInformation: true,
+		Period: 30, QuotaHolding: 10, QuotaValidity: 20, Inactivity: 5,
+		Limits: limits, More: &URRMore{Monitoring: time.Unix(1_700_000_000, 0), Subsequent: &limits, Linked: []uint32{2, 3}, QuotaFAR: ptr(uint32(4))},
 	}
 }
 

@@ -12,31 +12,40 @@ import (
 // without it changes nothing. Times are in seconds.
 type URR struct {
 	ID          uint32
+	Unsupported uint16 // type of an IE without which the rule would do something else
 	Method      Method
-	Triggers    *Triggers
-	Information *Information // Measurement Information
+
+	// Spent says that a quota other than that of volume has run out: [URR.Apply] takes
+	// it back with a new quota. The UP function keeps it with the rule, and so it does
+	// the grants.
+	Spent bool
+
+	Triggers       Triggers    // valid if HasTriggers
+	Information    Information // Measurement Information; valid if HasInformation
+	HasTriggers    bool
+	HasInformation bool
 
 	Period        uint32 // Measurement Period
 	QuotaHolding  uint32 // Quota Holding Time
 	QuotaValidity uint32 // Quota Validity Time
 	Inactivity    uint32 // Inactivity Detection Time
-	Monitoring    time.Time
 
+	// A grant counts how often the CP function has given that quota; not on the wire.
+	VolumeGrant, TimeGrant, EventGrant uint32
+
+	Limits Limits
+	More   *URRMore // nil = none of it
+}
+
+// URRMore is what few URRs have. It is immutable once it is in a URR.
+type URRMore struct {
 	// Subsequent are the limits that take Limits' place at the Monitoring Time; nil =
 	// none are given.
-	Limits     Limits
+	Monitoring time.Time
 	Subsequent *Limits
 
 	Linked   []uint32 // Linked URR IDs: when one of them reports, this one does too
 	QuotaFAR *uint32  // FAR ID for Quota Action
-
-	Unsupported uint16 // type of an IE without which the rule would do something else
-
-	// What the UP function keeps with the rule, not on the wire. A grant counts how
-	// often the CP function has given that quota. Spent says that a quota other than
-	// that of volume has run out: [URR.Apply] takes it back with a new quota.
-	VolumeGrant, TimeGrant, EventGrant uint32
-	Spent                              bool
 }
 
 // Method is the Measurement Method (TS 29.244 §8.2.40).
@@ -108,8 +117,8 @@ func ParseURR(i *ie.IE) (*URR, *Error) {
 	if err == nil && id == nil {
 		err = missing("URR", ie.URRID)
 	}
-	if u.Subsequent != nil && *u.Subsequent == (Limits{}) {
-		u.Subsequent = nil
+	if m := u.More; m != nil && m.Subsequent != nil && *m.Subsequent == (Limits{}) {
+		m.Subsequent = nil
 	}
 	return u, of(err, RuleURR, u.ID)
 }
@@ -130,7 +139,7 @@ func (u *URR) member(c *ie.IE) *Error {
 		if len(b) > 2 {
 			t |= Triggers(b[2]) << 16
 		}
-		u.Triggers = &t
+		u.Triggers, u.HasTriggers = t, true
 	case ie.MeasurementInformation:
 		b, err := octets(c, 1)
 		if err != nil {
@@ -140,20 +149,20 @@ func (u *URR) member(c *ie.IE) *Error {
 		if len(b) > 1 {
 			v |= Information(b[1]) << 8
 		}
-		u.Information = &v
+		u.Information, u.HasInformation = v, true
 	case ie.MonitoringTime:
 		v, err := u32(c)
-		u.Monitoring = fromNTP(v)
+		u.more().Monitoring = fromNTP(v)
 		return err
 	case ie.LinkedURRID:
 		v, err := u32(c)
-		if len(u.Linked) == maxLinked {
+		if len(u.more().Linked) == maxLinked {
 			return malformed(c, "more than %d", maxLinked)
 		}
-		return add(&u.Linked, v, err)
+		return add(&u.More.Linked, v, err)
 	case ie.FARID:
 		v, err := u32(c)
-		return set(&u.QuotaFAR, v, err)
+		return set(&u.more().QuotaFAR, v, err)
 	case ie.ApplicationID, ie.SDFFilter, ie.AggregatedURRs, ie.AdditionalMonitoringTime, ie.TimeQuotaMechanism:
 		u.Unsupported = c.Type
 	default:
@@ -182,16 +191,32 @@ func (u *URR) seconds(typ uint16) *uint32 {
 	return nil
 }
 
+// more is u.More, which is made if it is not there: u is being read.
+func (u *URR) more() *URRMore {
+	if u.More == nil {
+		u.More = &URRMore{}
+	}
+	return u.More
+}
+
+// Rare is a copy of u.More, empty if there is none.
+func (u *URR) Rare() URRMore {
+	if u.More == nil {
+		return URRMore{}
+	}
+	return *u.More
+}
+
 // HasQuota says whether u bounds what the UE may use.
 func (u *URR) HasQuota() bool {
 	return u.Limits.VolumeQuota != nil || u.Limits.TimeQuota != nil || u.Limits.EventQuota != nil
 }
 
 // Triggered says whether u reports for t.
-func (u *URR) Triggered(t Triggers) bool { return u.Triggers != nil && *u.Triggers&t != 0 }
+func (u *URR) Triggered(t Triggers) bool { return u.Triggers&t != 0 }
 
 // Informed says whether u measures in the way of f.
-func (u *URR) Informed(f Information) bool { return u.Information != nil && *u.Information&f != 0 }
+func (u *URR) Informed(f Information) bool { return u.Information&f != 0 }
 
 // Apply puts into u what an Update URR carries. What it does not carry stays; Linked
 // URR IDs come as a whole.
@@ -199,8 +224,12 @@ func (u *URR) Apply(up *URR) {
 	if up.Method != 0 {
 		u.Method = up.Method
 	}
-	override(&u.Triggers, up.Triggers)
-	override(&u.Information, up.Information)
+	if up.HasTriggers {
+		u.Triggers, u.HasTriggers = up.Triggers, true
+	}
+	if up.HasInformation {
+		u.Information, u.HasInformation = up.Information, true
+	}
 	for _, p := range [][2]*uint32{
 		{&u.Period, &up.Period},
 		{&u.QuotaHolding, &up.QuotaHolding},
@@ -211,27 +240,34 @@ func (u *URR) Apply(up *URR) {
 			*p[0] = *p[1]
 		}
 	}
-	if !up.Monitoring.IsZero() {
-		u.Monitoring = up.Monitoring
-		u.Subsequent = nil
-	}
 	u.grant(&up.Limits)
 	u.Limits.apply(&up.Limits)
-	if up.Subsequent != nil {
-		s := Limits{}
-		if u.Subsequent != nil {
-			s = *u.Subsequent
-		}
-		s.apply(up.Subsequent)
-		u.Subsequent = &s
+	if up.More != nil {
+		m := u.Rare()
+		m.apply(up.More)
+		u.More = &m
 	}
-	if up.Linked != nil {
-		u.Linked = up.Linked
-	}
-	override(&u.QuotaFAR, up.QuotaFAR)
 	if up.Unsupported != 0 {
 		u.Unsupported = up.Unsupported
 	}
+}
+
+func (m *URRMore) apply(up *URRMore) {
+	if !up.Monitoring.IsZero() {
+		m.Monitoring, m.Subsequent = up.Monitoring, nil
+	}
+	if up.Subsequent != nil {
+		s := Limits{}
+		if m.Subsequent != nil {
+			s = *m.Subsequent
+		}
+		s.apply(up.Subsequent)
+		m.Subsequent = &s
+	}
+	if up.Linked != nil {
+		m.Linked = up.Linked
+	}
+	override(&m.QuotaFAR, up.QuotaFAR)
 }
 
 // grant counts the quotas that l gives.
@@ -249,12 +285,13 @@ func (u *URR) grant(l *Limits) {
 
 // Monitored puts the subsequent limits in force: the Monitoring Time has come.
 func (u *URR) Monitored() {
-	u.Monitoring = time.Time{}
-	if s := u.Subsequent; s != nil {
+	m := u.Rare()
+	if s := m.Subsequent; s != nil {
 		u.grant(s)
 		u.Limits.apply(s)
-		u.Subsequent = nil
 	}
+	m.Monitoring, m.Subsequent = time.Time{}, nil
+	u.More = &m
 }
 
 // IE encodes u as an IE of type typ: ie.CreateURR or ie.UpdateURR.
@@ -263,8 +300,7 @@ func (u *URR) IE(typ uint16) *ie.IE {
 	if u.Method != 0 {
 		g = append(g, ie.New(ie.MeasurementMethod, []byte{byte(u.Method)}))
 	}
-	if u.Triggers != nil {
-		t := *u.Triggers
+	if t := u.Triggers; u.HasTriggers {
 		g = append(g, ie.New(ie.ReportingTriggers, []byte{byte(t), byte(t >> 8), byte(t >> 16)}))
 	}
 	for _, s := range []uint16{ie.MeasurementPeriod, ie.QuotaHoldingTime, ie.QuotaValidityTime, ie.InactivityDetectionTime} {
@@ -273,24 +309,25 @@ func (u *URR) IE(typ uint16) *ie.IE {
 		}
 	}
 	g = u.Limits.ies(g, limitTypes)
-	if !u.Monitoring.IsZero() {
-		g = append(g, timeIE(ie.MonitoringTime, u.Monitoring))
+	m := u.Rare()
+	if !m.Monitoring.IsZero() {
+		g = append(g, timeIE(ie.MonitoringTime, m.Monitoring))
 	}
-	if u.Subsequent != nil {
-		g = u.Subsequent.ies(g, subsequentTypes)
+	if m.Subsequent != nil {
+		g = m.Subsequent.ies(g, subsequentTypes)
 	}
-	for _, id := range u.Linked {
+	for _, id := range m.Linked {
 		g = append(g, u32IE(ie.LinkedURRID, id))
 	}
-	if u.Information != nil {
-		b := []byte{byte(*u.Information)}
-		if *u.Information > 0xff {
-			b = append(b, byte(*u.Information>>8))
+	if v := u.Information; u.HasInformation {
+		b := []byte{byte(v)}
+		if v > 0xff {
+			b = append(b, byte(v>>8))
 		}
 		g = append(g, ie.New(ie.MeasurementInformation, b))
 	}
-	if u.QuotaFAR != nil {
-		g = append(g, ie.NewFARID(*u.QuotaFAR))
+	if m.QuotaFAR != nil {
+		g = append(g, ie.NewFARID(*m.QuotaFAR))
 	}
 	return ie.NewGroupedIE(typ, g...)
 }

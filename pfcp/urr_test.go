@@ -50,8 +50,8 @@ func TestURRTriggerOctets(t *testing.T) {
 		want   Triggers
 	}{{[]byte{3, 0}, TriggerPERIO | TriggerVOLTH}, {[]byte{0, 0x80, 1}, TriggerQUVTI | TriggerREEMR}} {
 		u, err := ParseURR(ie.NewGroupedIE(ie.CreateURR, ie.NewURRID(1), ie.New(ie.ReportingTriggers, tc.octets)))
-		if err != nil || *u.Triggers != tc.want {
-			t.Errorf("%x: %#x, %v, want %#x", tc.octets, *u.Triggers, err, tc.want)
+		if err != nil || u.Triggers != tc.want {
+			t.Errorf("%x: %#x, %v, want %#x", tc.octets, u.Triggers, err, tc.want)
 		}
 	}
 }
@@ -77,7 +77,7 @@ func TestURRApply(t *testing.T) {
 		t.Errorf("period and quota: %s", diff)
 	}
 	u.Monitored()
-	want.Monitoring, want.Limits, want.Subsequent = time.Time{}, *want.Subsequent, nil
+	want.Limits, want.More = *want.More.Subsequent, &URRMore{Linked: want.More.Linked, QuotaFAR: want.More.QuotaFAR}
 	want.VolumeGrant, want.TimeGrant, want.EventGrant = 2, 1, 1
 	if diff := cmp.Diff(want, &u, cmpAddrs); diff != "" {
 		t.Errorf("monitoring time: %s", diff)

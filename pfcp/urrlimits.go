@@ -24,10 +24,11 @@ func (u *URR) limit(c *ie.IE) *Error {
 	switch c.Type {
 	case ie.SubsequentVolumeThreshold, ie.SubsequentVolumeQuota, ie.SubsequentTimeThreshold,
 		ie.SubsequentTimeQuota, ie.SubsequentEventThreshold, ie.SubsequentEventQuota:
-		if u.Subsequent == nil {
-			u.Subsequent = &Limits{}
+		m := u.more()
+		if m.Subsequent == nil {
+			m.Subsequent = &Limits{}
 		}
-		l = u.Subsequent
+		l = m.Subsequent
 	}
 	switch c.Type {
 	case ie.VolumeThreshold, ie.SubsequentVolumeThreshold:

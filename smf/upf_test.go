@@ -40,6 +40,8 @@ func (p *plane) Usage(q []dataplane.UsageQuery) ([]dataplane.UsageAnswer, error)
 
 func (p *plane) Echo(netip.Addr) error { return nil }
 
+func (p *plane) Events() <-chan dataplane.Event { return nil }
+
 func (p *plane) count() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -96,8 +96,11 @@ func (s *Server) permit(peer netip.Addr, req message.Message) (cp uint64, err *p
 		return 0, noAssociation(peer.String())
 	case *message.SessionModificationRequest, *message.SessionDeletionRequest:
 		sess := s.sessions[m.SEID()]
-		if sess == nil || s.reaches(s.nodes[sess.node], peer) || peer == sess.cp.IPv4 || peer == sess.cp.IPv6 {
+		if sess == nil || s.reaches(s.nodes[sess.cp.node()], peer) {
 			return 0, nil // the handler says what is wrong with a session that is not there
+		}
+		if f := sess.cp.fseid(); peer == f.IPv4 || peer == f.IPv6 {
+			return 0, nil
 		}
 		return 0, noAssociation(fmt.Sprintf("%v that covers session %s", peer, seidText(sess.seid)))
 	default:
@@ -223,10 +226,10 @@ func (s *Server) giveWay(old *node, keep *pfcp.Retention) (kept int) {
 	old.stop()
 	delete(s.nodes, old.id)
 	for _, sess := range s.sessions {
-		if sess.node != old.id {
+		if sess.cp.node() != old.id {
 			continue
 		}
-		if keep.Keeps(sess.cp) {
+		if keep.Keeps(sess.cp.fseid()) {
 			kept++
 		} else {
 			s.orphan(sess, old)
@@ -241,7 +244,7 @@ func (s *Server) release(n *node) {
 	n.stop()
 	delete(s.nodes, n.id)
 	for _, sess := range s.sessions {
-		if sess.node == n.id {
+		if sess.cp.node() == n.id {
 			s.orphan(sess, n)
 		}
 	}

@@ -47,9 +47,9 @@ func (c *compiler) compileURR(u *pfcp.URR) (*dataplane.URR, *pfcp.Error) {
 		urr.Quota = dataplane.Limit{Total: new(uint64)}
 		urr.QuotaGrant++
 	}
-	if u.QuotaFAR != nil {
-		if urr.Spent = c.fars[*u.QuotaFAR]; urr.Spent == nil {
-			return nil, ruleError(pfcp.RuleURR, u.ID, ie.FARID, fmt.Sprintf("FAR %d not found", *u.QuotaFAR))
+	if id := u.Rare().QuotaFAR; id != nil {
+		if urr.Spent = c.fars[*id]; urr.Spent == nil {
+			return nil, ruleError(pfcp.RuleURR, u.ID, ie.FARID, fmt.Sprintf("FAR %d not found", *id))
 		}
 	}
 	return urr, nil

@@ -9,37 +9,131 @@ import (
 
 // eventInbox holds the workers' events until the reporter's next step: who brings them
 // never waits for the server's lock.
+//
+// While there is an [Server.eventLoop], it alone takes events off the plane's channel.
+// Who wants all that have been emitted asks for them by flush: the loop accepts that with
+// no event in its hands, and empties the channel first.
 type eventInbox struct {
 	mu     sync.Mutex
 	events []dataplane.Event
+	flush  chan chan<- struct{} // nil = there is no loop
 }
 
 // maxEvents bounds what the inbox holds of events that bear no usage: those can be
 // lost, usage cannot.
 const maxEvents = 1 << 14
 
-// HandleEvent takes what a worker has to tell. It does not block.
-func (s *Server) HandleEvent(e dataplane.Event) {
-	in := &s.rep.inbox
+// put adds e. It does not block.
+func (in *eventInbox) put(e dataplane.Event) {
 	in.mu.Lock()
 	if e.Kind == dataplane.UsageReached || len(in.events) < maxEvents {
 		in.events = append(in.events, e)
 	}
 	in.mu.Unlock()
-	s.rep.signal()
 }
 
-// takeEvents carries out the events that have come.
-func (s *Server) takeEvents() {
+// noticed takes what a worker has noticed for the next step.
+func (r *reporter) noticed(e dataplane.Event) {
+	r.inbox.put(e)
+	r.signal()
+}
+
+// drain puts all that is in ch into the inbox.
+func (in *eventInbox) drain(ch <-chan dataplane.Event) {
+	for {
+		select {
+		case e := <-ch:
+			in.put(e)
+		default:
+			return
+		}
+	}
+}
+
+// eventLoop brings the plane's events into the inbox until stop is closed.
+func (s *Server) eventLoop(stop <-chan struct{}) {
+	in, events := &s.rep.inbox, s.plane.Events()
+	for {
+		select {
+		case <-stop:
+			return
+		case e := <-events:
+			s.rep.noticed(e)
+			in.drain(events)
+		case done := <-in.flush:
+			in.drain(events)
+			close(done)
+		}
+	}
+}
+
+// eventReader is the goroutine of the event loop.
+type eventReader struct {
+	stop chan struct{}
+	done sync.WaitGroup
+}
+
+// startEvents starts the event loop; the server's lock is held.
+func (s *Server) startEvents() {
+	s.rep.inbox.flush = make(chan chan<- struct{})
+	s.events.stop = make(chan struct{})
+	s.events.done.Go(func() { s.eventLoop(s.events.stop) })
+}
+
+// endEvents ends the event loop; the server's lock is held, so that nobody asks it for
+// anything. What is emitted from now on is taken off the channel by who wants it.
+func (s *Server) endEvents() {
+	if s.rep.inbox.flush == nil {
+		return // Close has been called before
+	}
+	close(s.events.stop)
+	s.events.done.Wait()
+	s.rep.inbox.flush = nil
+}
+
+// emitted are all events that workers have emitted until now and nobody has taken.
+func (s *Server) emitted() []dataplane.Event {
 	in := &s.rep.inbox
+	if in.flush == nil {
+		in.drain(s.plane.Events())
+	} else {
+		done := make(chan struct{})
+		in.flush <- done
+		<-done
+	}
 	in.mu.Lock()
+	defer in.mu.Unlock()
 	events := in.events
 	in.events = nil
-	in.mu.Unlock()
+	return events
+}
+
+// takeEvents carries out the events that have been emitted.
+func (s *Server) takeEvents() { s.takeEventsBut(0) }
+
+// takeEventsBut does so while the session seid has new rules in the plane, and those of
+// before here: what a URR has to tell that is in the new ones only waits for the next
+// time.
+func (s *Server) takeEventsBut(seid uint64) {
+	events := s.emitted()
 	for i := range events {
-		s.event(&events[i])
+		e := &events[i]
+		if e.SEID == seid && seid != 0 && !s.knows(e) {
+			s.rep.noticed(*e)
+			continue
+		}
+		s.event(e)
 	}
 	s.collect() // the URRs that are linked to those which have reported
+}
+
+// knows says whether what e tells of is there.
+func (s *Server) knows(e *dataplane.Event) bool {
+	if e.Kind == dataplane.UsageReached || e.Kind == dataplane.TrafficStarted {
+		_, m, _ := s.measured(e)
+		return m != nil
+	}
+	return s.sessions[e.SEID] != nil
 }
 
 func (s *Server) event(e *dataplane.Event) {
@@ -120,13 +214,14 @@ func (s *Server) trafficStarted(e *dataplane.Event) {
 		s.post(su, []pfcp.UsageReport{s.bare(su, m.urr, pfcp.ReportSTART)})
 	}
 	var why pfcp.UsageTrigger
-	m.events++
-	if n := u.Limits.EventThreshold; n != 0 && m.events >= n {
+	more := s.moreOf(m)
+	more.events++
+	if n := u.Limits.EventThreshold; n != 0 && more.events >= n {
 		why |= pfcp.ReportEVETH
-		m.events = 0
+		more.events = 0
 	}
-	m.quotaUsed++
-	out := u.Limits.EventQuota != nil && m.quotaUsed >= *u.Limits.EventQuota && !u.Spent
+	more.quotaUsed++
+	out := u.Limits.EventQuota != nil && more.quotaUsed >= *u.Limits.EventQuota && !u.Spent
 	if out {
 		why |= pfcp.ReportEVEQU
 	}
@@ -136,19 +231,6 @@ func (s *Server) trafficStarted(e *dataplane.Event) {
 	if out {
 		s.rep.spent = append(s.rep.spent, reading{su, m.urr})
 	}
-}
-
-// downlinkData reports downlink data for a UE that is idle (TS 29.244 §5.2.3.1, Table
-// 7.5.8.2-1): the worker tells of it once for each time of buffering.
-func (s *Server) downlinkData(e *dataplane.Event) {
-	sess := s.sessions[e.SEID]
-	if sess == nil {
-		return
-	}
-	su := s.usageOf(sess)
-	dscp := e.TOS >> 2
-	su.out.next.addData(pfcp.DownlinkData{PDR: e.PDR, QFI: e.QFI, PPI: &dscp})
-	s.enqueue(su)
 }
 
 // errorIndication reports a peer that has no tunnel that a session sends to (TS 29.244
@@ -169,7 +251,7 @@ func (s *Server) errorIndication(e *dataplane.Event) {
 		f.IPv6 = peer
 	}
 	su := s.usageOf(sess)
-	su.out.next.addError(f)
+	su.out.waiting().addError(f)
 	s.enqueue(su)
 	s.log.Info("error indication", "seid", seidText(sess.seid), "peer", peer, "teid", seidText(uint64(e.TEID)))
 }

@@ -158,8 +158,8 @@ func withURRs(r *rulesSpec) *rulesSpec {
 	all := pfcp.Triggers(0xffffff)
 	limits := pfcp.Limits{VolumeThreshold: octets(1500), VolumeQuota: octets(9000), TimeThreshold: 1, TimeQuota: p(uint32(1)), EventThreshold: 1, EventQuota: p(uint32(1))}
 	r.urrs = []*pfcp.URR{
-		{ID: 1, Method: 7, Triggers: &all, Limits: limits, Subsequent: &limits, Period: 1, QuotaHolding: 1, QuotaValidity: 1, Linked: []uint32{2}},
-		{ID: 2, Method: 7, Triggers: &all, Linked: []uint32{1}, Limits: limits},
+		{ID: 1, Method: 7, Triggers: all, HasTriggers: true, Limits: limits, More: &pfcp.URRMore{Subsequent: &limits, Linked: []uint32{2}}, Period: 1, QuotaHolding: 1, QuotaValidity: 1},
+		{ID: 2, Method: 7, Triggers: all, HasTriggers: true, More: &pfcp.URRMore{Linked: []uint32{1}}, Limits: limits},
 	}
 	for _, d := range r.pdrs {
 		d.URRIDs = []uint32{1, 2}
@@ -200,7 +200,7 @@ func measureAll(s *Server, plane *fakePlane) {
 	for seid := range s.sessions {
 		for urr := range plane.meters[seid] {
 			for _, e := range plane.traffic(time.Now(), seid, urr, 1000, 1000) {
-				s.HandleEvent(e)
+				s.rep.noticed(e)
 			}
 		}
 	}
@@ -237,12 +237,12 @@ func checkConsistent(t *testing.T, s *Server, plane *fakePlane) {
 	}
 	teids, ues := map[uint32]uint64{}, map[netip.Prefix]uint64{}
 	for seid, sess := range s.sessions {
-		if s.byCP[sess.cpSession()] != sess {
+		if s.byCP[sess.cp] != sess {
 			t.Fatalf("session %#x is not found by its CP F-SEID", seid)
 		}
 		r := plane.rules[seid]
-		if r == nil || s.nodes[sess.node] == nil {
-			t.Fatalf("session %#x: rules %v, node %q", seid, r, sess.node)
+		if r == nil || s.nodes[sess.cp.node()] == nil {
+			t.Fatalf("session %#x: rules %v, node %q", seid, r, sess.cp.node())
 		}
 		for _, d := range r.Uplink {
 			if other, taken := teids[d.TEID]; d.TEID == 0 || taken && other != seid || d.FAR == nil {

@@ -28,7 +28,10 @@ type fakePlane struct {
 	rules map[uint64]*dataplane.Rules
 	fail  bool
 	fakeMeters
+	events chan dataplane.Event // nil = there are none
 }
+
+func (p *fakePlane) Events() <-chan dataplane.Event { return p.events }
 
 func (p *fakePlane) Install(r *dataplane.Rules) ([]dataplane.Usage, error) {
 	p.mu.Lock()

@@ -265,7 +265,7 @@ func (r *replay) report(theirs message.Message) {
 		if err != nil {
 			r.t.Fatal(err)
 		}
-		r.s.HandleEvent(dataplane.Event{Kind: dataplane.DownlinkData, SEID: seid, PDR: pdr})
+		r.s.rep.noticed(dataplane.Event{Kind: dataplane.DownlinkData, SEID: seid, PDR: pdr})
 	}
 	r.step()
 	if sent := r.reported(); len(sent) != 1 || sent[0].seid != theirs.SEID() {

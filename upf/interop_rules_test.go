@@ -162,7 +162,7 @@ func TestSequenceNumbers(t *testing.T) {
 		seids = append(seids, seid)
 	}
 	for _, seid := range seids {
-		b.s.HandleEvent(dataplane.Event{Kind: dataplane.DownlinkData, SEID: seid, PDR: 3})
+		b.s.rep.noticed(dataplane.Event{Kind: dataplane.DownlinkData, SEID: seid, PDR: 3})
 	}
 	seen := map[uint32]uint64{} // SEID by sequence number
 	for len(seen) < sessions {

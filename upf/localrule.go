@@ -52,7 +52,7 @@ func (c *compiler) localRules() *pfcp.Error {
 	dnns := c.dnns()
 	for i := range c.cfg.Braid.Rules {
 		rule := &c.cfg.Braid.Rules[i]
-		if dnn, ok := rule.fits(dnns, c.set.network); ok {
+		if dnn, ok := rule.fits(dnns, &c.set.network); ok {
 			c.giveMAR(&dataplane.MAR{Policy: rule.Policy, Group: c.groups.number(joinGroup{i, dnn})})
 			return nil
 		}
@@ -86,7 +86,7 @@ func (c *compiler) reachedOverNonGPP() bool {
 // dnns are the names of the session's data network: the DNN if the SMF gave it, else
 // every Network Instance of its PDRs, the data network's side first.
 func (c *compiler) dnns() []string {
-	if n := c.set.network; n != nil && n.DNN != "" {
+	if n := &c.set.network; n.DNN != "" {
 		return []string{n.DNN}
 	}
 	var core, access []string
@@ -106,7 +106,7 @@ func (c *compiler) dnns() []string {
 // slice, and gives the name that counts. DNNs are compared without regard to case
 // (TS 23.003 §9.1).
 func (r *LocalRule) fits(dnns []string, n *pfcp.Network) (dnn string, ok bool) {
-	if r.SST != 0 && (n == nil || !n.HasSlice || r.SST != n.SST || r.SD != "" && r.SD != n.SD) {
+	if r.SST != 0 && (!n.HasSlice || r.SST != n.SST || r.SD != "" && r.SD != n.SD) {
 		return "", false
 	}
 	if r.DNN == "" {

@@ -256,7 +256,7 @@ func (b *reportBench) modify(seid uint64, ies ...*ie.IE) []*ie.IE {
 
 func (b *reportBench) traffic(seid uint64, urr uint32, up, down uint64) {
 	for _, e := range b.plane.traffic(b.now, seid, urr, up, down) {
-		b.s.HandleEvent(e)
+		b.s.rep.noticed(e)
 	}
 }
 

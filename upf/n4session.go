@@ -3,7 +3,6 @@ package upf
 import (
 	"fmt"
 	"maps"
-	"net/netip"
 	"time"
 
 	"github.com/wmnsk/go-pfcp/ie"
@@ -16,16 +15,16 @@ import (
 func (s *Server) sessionEstablishment(m *message.SessionEstablishmentRequest) message.Message {
 	sess, c, err := s.newSession(m)
 	if err != nil {
-		return s.reject(m.MessageType(), sess.cp.SEID, err)
+		return s.reject(m.MessageType(), sess.cp.seid, err)
 	}
 	if _, err := s.install(sess, c); err != nil {
-		return s.reject(m.MessageType(), sess.cp.SEID, err)
+		return s.reject(m.MessageType(), sess.cp.seid, err)
 	}
 	s.sessions[sess.seid] = sess
-	s.byCP[sess.cpSession()] = sess
+	s.byCP[sess.cp] = sess
 	s.usageInstalled(sess)
 	s.inactivityTimer(sess, m.UserPlaneInactivityTimer)
-	s.log.Info("session established", "seid", seidText(sess.seid), "cpSEID", seidText(sess.cp.SEID), "node", sess.node,
+	s.log.Info("session established", "seid", seidText(sess.seid), "cpSEID", seidText(sess.cp.seid), "node", sess.cp.node(),
 		"pdrs", len(sess.rules.pdrs), "mars", len(sess.rules.mars), "ue", c.rules.UEAddrs)
 
 	up := s.fseid
@@ -34,18 +33,20 @@ func (s *Server) sessionEstablishment(m *message.SessionEstablishmentRequest) me
 	for _, t := range c.made {
 		ies = append(ies, t.ie(ie.CreatedPDR))
 	}
-	return message.NewSessionEstablishmentResponse(0, 0, sess.cp.SEID, 0, 0, ies...)
+	return message.NewSessionEstablishmentResponse(0, 0, sess.cp.seid, 0, 0, ies...)
 }
 
 // newSession builds and compiles what a request asks for. The session that it
-// returns along with an error holds the CP F-SEID as far as it is known.
+// returns along with an error holds the CP function's SEID as far as it is known.
 func (s *Server) newSession(m *message.SessionEstablishmentRequest) (*session, *compiled, *pfcp.Error) {
-	sess := &session{rules: ruleSet{}}
+	sess := &session{}
+	var cp pfcp.FSEID
 	var err *pfcp.Error
 	if m.CPFSEID != nil {
-		if sess.cp, err = pfcp.ParseFSEID(m.CPFSEID); err != nil {
+		if cp, err = pfcp.ParseFSEID(m.CPFSEID); err != nil {
 			return sess, nil, err
 		}
+		sess.cp.seid = cp.SEID
 	}
 	n, err := s.associated(m.NodeID)
 	switch {
@@ -54,21 +55,24 @@ func (s *Server) newSession(m *message.SessionEstablishmentRequest) (*session, *
 	case m.CPFSEID == nil:
 		return sess, nil, &pfcp.Error{Cause: ie.CauseMandatoryIEMissing, Offending: ie.FSEID, Text: "no CP F-SEID"}
 	}
-	sess.node = n.id
-	if sess.set, err = sessionSet(m.Payload, nil); err != nil {
+	sess.cp = cpSessionOf(n.id, cp)
+	var more sessionMore
+	if more.set, err = sessionSet(m.Payload, nil); err != nil {
 		return sess, nil, err
 	}
-	if err := sess.rules.establish(m); err != nil {
+	sess.setRare(more)
+	set := newRuleSet()
+	if err := set.establish(m); err != nil {
 		return sess, nil, err
 	}
 	// A CP F-SEID names one session of its CP function: if we have it, the CP
 	// function has given that session up, for want of our answer.
-	if old := s.byCP[sess.cpSession()]; old != nil {
-		s.log.Warn("session established anew", "seid", seidText(old.seid), "cpSEID", seidText(old.cp.SEID), "node", old.node)
+	if old := s.byCP[sess.cp]; old != nil {
+		s.log.Warn("session established anew", "seid", seidText(old.seid), "cpSEID", seidText(old.cp.seid), "node", n.id)
 		s.remove(old)
 	}
 	sess.seid = s.newSEID()
-	c, err := s.compile(sess.seid, sess.rules, nil)
+	c, err := s.compile(sess.seid, set, nil)
 	return sess, c, err
 }
 
@@ -89,22 +93,27 @@ func (s *Server) install(sess *session, c *compiled) ([]dataplane.Usage, *pfcp.E
 	if err != nil {
 		return nil, &pfcp.Error{Cause: ie.CauseSystemFailure, Text: fmt.Sprintf("session %#x: install: %v", sess.seid, err)}
 	}
-	s.takeEvents()
+	s.takeEventsBut(sess.seid)
 	old := sess.rules
 	if s.sessions[sess.seid] != sess { // it is being established
 		old = ruleSet{}
 	}
 	s.rep.tunnels.replace(sess.seid, old, c.set)
 	s.registry.replace(sess.seid, sess.holds, c.holds)
-	sess.rules, sess.holds, sess.chosen = c.set, c.holds, c.chosen.kept()
-	sess.peers = s.paths.replace(sess.node, sess.peers, c.rules, time.Now())
+	set := c.set.kept()
+	s.paths.replace(sess.cp.node(), old.farEnds(), set.farEnds(), time.Now())
+	sess.rules, sess.holds = set, c.holds
+	more := sess.rare()
+	more.chosen = c.chosen.kept()
+	sess.setRare(more)
+	s.forgetDelayed(sess, false)
 	return last, nil
 }
 
 // reinstall compiles set for the session and installs it in the place of its rules. On an
 // error those are in force.
 func (s *Server) reinstall(sess *session, set ruleSet) *pfcp.Error {
-	c, err := s.compile(sess.seid, set, sess.chosen)
+	c, err := s.compile(sess.seid, set, sess.rare().chosen)
 	if err == nil {
 		_, err = s.install(sess, c)
 	}
@@ -118,33 +127,35 @@ func (s *Server) sessionModification(m *message.SessionModificationRequest) mess
 	}
 	next, err := s.successor(sess, m)
 	if err != nil {
-		return s.reject(m.MessageType(), sess.cp.SEID, err)
+		return s.reject(m.MessageType(), sess.cp.seid, err)
 	}
-	sets, err := sessionSet(m.Payload, sess.set)
+	sets, err := sessionSet(m.Payload, sess.rare().set)
 	if err != nil {
-		return s.reject(m.MessageType(), sess.cp.SEID, err)
+		return s.reject(m.MessageType(), sess.cp.seid, err)
 	}
 	before := sess.rules
 	set := before.clone()
 	moved, err := set.modify(m)
 	if err != nil {
-		return s.reject(m.MessageType(), sess.cp.SEID, err)
+		return s.reject(m.MessageType(), sess.cp.seid, err)
 	}
-	c, err := s.compile(sess.seid, set, sess.chosen)
+	c, err := s.compile(sess.seid, set, sess.rare().chosen)
 	var last []dataplane.Usage
 	if err == nil {
+		s.flags(sess, m.PFCPSMReqFlags) // what is dropped is not sent by the new rules
 		c.rules.EndMarkers = endMarkers(&before, &c.set, moved)
 		last, err = s.install(sess, c)
 	}
 	if err != nil {
-		return s.reject(m.MessageType(), sess.cp.SEID, err)
+		return s.reject(m.MessageType(), sess.cp.seid, err)
 	}
-	if next != sess.cpSession() {
-		s.hand(sess, next.node, next.cp)
-		sess.reportTo = netip.Addr{} // whoever takes a session over says anew where its reports go
+	if next != sess.cp {
+		s.hand(sess, next)
 	}
-	sess.set = sets
-	s.log.Info("session modified", "seid", seidText(sess.seid), "cpSEID", seidText(sess.cp.SEID),
+	more := sess.rare()
+	more.set = sets
+	sess.setRare(more)
+	s.log.Info("session modified", "seid", seidText(sess.seid), "cpSEID", seidText(sess.cp.seid),
 		"pdrs", len(sess.rules.pdrs), "fars", len(sess.rules.fars), "mars", len(sess.rules.mars))
 
 	ies := []*ie.IE{ie.NewCause(ie.CauseRequestAccepted)}
@@ -157,7 +168,7 @@ func (s *Server) sessionModification(m *message.SessionModificationRequest) mess
 	}
 	ies = append(ies, s.usageModified(sess, before, m, last, maxMessage-sessionHeader-size(ies))...)
 	s.inactivityTimer(sess, m.UserPlaneInactivityTimer)
-	return message.NewSessionModificationResponse(0, 0, sess.cp.SEID, 0, 0, ies...)
+	return message.NewSessionModificationResponse(0, 0, sess.cp.seid, 0, 0, ies...)
 }
 
 func (s *Server) sessionDeletion(m *message.SessionDeletionRequest) message.Message {
@@ -168,8 +179,8 @@ func (s *Server) sessionDeletion(m *message.SessionDeletionRequest) message.Mess
 	ies := []*ie.IE{ie.NewCause(ie.CauseRequestAccepted)}
 	last := s.takeAway(sess)
 	ies = append(ies, s.usageDeleted(sess, last, maxMessage-sessionHeader-size(ies))...)
-	s.log.Info("session deleted", "seid", seidText(sess.seid), "cpSEID", seidText(sess.cp.SEID))
-	return message.NewSessionDeletionResponse(0, 0, sess.cp.SEID, 0, 0, ies...)
+	s.log.Info("session deleted", "seid", seidText(sess.seid), "cpSEID", seidText(sess.cp.seid))
+	return message.NewSessionDeletionResponse(0, 0, sess.cp.seid, 0, 0, ies...)
 }
 
 // remove deletes a session. Its usage is not reported: who is told of that deletes it
@@ -177,7 +188,7 @@ func (s *Server) sessionDeletion(m *message.SessionDeletionRequest) message.Mess
 func (s *Server) remove(sess *session) {
 	s.takeAway(sess)
 	if su := sess.usage; su != nil {
-		su.out.next = parcel{}
+		su.out.next = nil
 	}
 }
 
@@ -189,8 +200,8 @@ func (s *Server) takeAway(sess *session) []dataplane.Usage {
 	last, err := s.plane.Remove(sess.seid)
 	s.takeEvents()
 	delete(s.sessions, sess.seid)
-	delete(s.byCP, sess.cpSession())
-	sess.peers = s.paths.replace(sess.node, sess.peers, nil, time.Now())
+	delete(s.byCP, sess.cp)
+	s.paths.replace(sess.cp.node(), sess.rules.farEnds(), nil, time.Now())
 	s.rep.tunnels.replace(sess.seid, sess.rules, ruleSet{})
 	if su := sess.usage; su != nil {
 		su.gone = true
@@ -216,7 +227,7 @@ func (s *Server) Sessions() map[string]int {
 	defer s.mu.Unlock()
 	count := map[string]int{}
 	for n := range maps.Values(s.sessions) {
-		count[n.node]++
+		count[n.cp.node()]++
 	}
 	return count
 }

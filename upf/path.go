@@ -6,7 +6,7 @@ import (
 	"slices"
 	"time"
 
-	"github.com/braid-upf/braid/dataplane"
+	"github.com/braid-upf/braid/pfcp"
 )
 
 // T3-RESPONSE and N3-REQUESTS of a GTP-U Echo (TS 29.281 §7.2.1, TS 23.007 §20).
@@ -45,12 +45,10 @@ func newPaths(period time.Duration) paths {
 	return paths{period: period, peers: map[netip.Addr]*path{}}
 }
 
-// replace lets a session of node, which had the far ends old, have those of r; nil =
-// none. It returns them.
-func (p *paths) replace(node string, old []netip.Addr, r *dataplane.Rules, now time.Time) []netip.Addr {
-	peers := farEnds(r)
+// replace lets a session of node, which had the far ends old, have peers.
+func (p *paths) replace(node string, old, peers []netip.Addr, now time.Time) {
 	if slices.Equal(old, peers) {
-		return old
+		return
 	}
 	for _, a := range peers {
 		p.add(a, node, now)
@@ -58,7 +56,6 @@ func (p *paths) replace(node string, old []netip.Addr, r *dataplane.Rules, now t
 	for _, a := range old {
 		p.drop(a, node)
 	}
-	return peers
 }
 
 // hand moves a session with these far ends from one node to another.
@@ -88,33 +85,24 @@ func (p *paths) drop(a netip.Addr, node string) {
 	}
 }
 
-// farEnds are the addresses that r's outer headers lead to, each once.
-func farEnds(r *dataplane.Rules) []netip.Addr {
-	if r == nil {
-		return nil
-	}
+// farEnds are the addresses that the outer headers of r lead to, each once.
+func (r ruleSet) farEnds() []netip.Addr {
 	var as []netip.Addr
-	take := func(f *dataplane.FAR) {
-		if f == nil {
+	take := func(w *pfcp.Forwarding) {
+		if w == nil || w.OuterHeader == nil {
 			return
 		}
-		if h := f.OuterHeader; h != nil && !slices.Contains(as, h.Peer.Addr()) {
+		if h, _ := tunnelOf(w); h != nil && !slices.Contains(as, h.Peer.Addr()) {
 			as = append(as, h.Peer.Addr())
 		}
-		for i := range f.Duplicates {
-			if a := f.Duplicates[i].Peer.Addr(); !slices.Contains(as, a) {
-				as = append(as, a)
-			}
-		}
 	}
-	for _, pdrs := range [][]dataplane.PDR{r.Uplink, r.Downlink} {
-		for i := range pdrs {
-			take(pdrs[i].FAR)
-			if m := pdrs[i].MAR; m != nil {
-				for _, f := range m.FAR {
-					take(f)
-				}
-			}
+	for _, f := range r.fars {
+		take(f.Forwarding)
+		if *f.ApplyAction&pfcp.ActionDUPL == 0 {
+			continue
+		}
+		for i := range f.Duplicates {
+			take(&f.Duplicates[i])
 		}
 	}
 	return as

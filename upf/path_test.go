@@ -12,33 +12,38 @@ import (
 	"github.com/wmnsk/go-pfcp/ie"
 	"github.com/wmnsk/go-pfcp/message"
 
-	"github.com/braid-upf/braid/atsss/steer"
 	"github.com/braid-upf/braid/dataplane"
 	"github.com/braid-upf/braid/pfcp"
 )
 
 // over are rules whose packets go to these addresses.
-func over(as ...string) *dataplane.Rules {
-	r := &dataplane.Rules{}
+func over(as ...string) (peers []netip.Addr) {
 	for _, a := range as {
-		h := &dataplane.OuterHeader{Peer: netip.AddrPortFrom(addr(a), gtpuPort)}
-		r.Downlink = append(r.Downlink, dataplane.PDR{FAR: &dataplane.FAR{OuterHeader: h}})
+		peers = append(peers, addr(a))
 	}
-	return r
+	return peers
 }
 
 func TestFarEnds(t *testing.T) {
-	far := func(a string) *dataplane.FAR {
-		return &dataplane.FAR{OuterHeader: &dataplane.OuterHeader{Peer: netip.AddrPortFrom(addr(a), gtpuPort)}}
+	to := func(id uint32, a string) *pfcp.FAR {
+		o := &pfcp.OuterHeaderCreation{Description: pfcp.GTPUIPv4, IPv4: addr(a)}
+		if addr(a).Is6() {
+			o = &pfcp.OuterHeaderCreation{Description: pfcp.GTPUIPv6, IPv6: addr(a)}
+		}
+		return &pfcp.FAR{ID: id, ApplyAction: p(pfcp.ActionFORW), Forwarding: &pfcp.Forwarding{OuterHeader: o}}
 	}
-	copied := far("10.0.0.1")
-	copied.Duplicates = []dataplane.OuterHeader{{Peer: netip.AddrPortFrom(addr("10.0.0.5"), gtpuPort)}}
-	r := &dataplane.Rules{
-		Uplink:   []dataplane.PDR{{FAR: &dataplane.FAR{}}, {FAR: far("fd00::9")}},
-		Downlink: []dataplane.PDR{{FAR: copied}, {MAR: &dataplane.MAR{FAR: [steer.NumAccesses]*dataplane.FAR{far("10.0.0.1"), far("10.0.0.2")}}}, {MAR: &dataplane.MAR{}}},
-	}
+	copied, uncopied := to(2, "10.0.0.1"), to(3, "10.0.0.1")
+	copied.ApplyAction = p(pfcp.ActionFORW | pfcp.ActionDUPL)
+	copied.Duplicates = []pfcp.Forwarding{*to(0, "10.0.0.5").Forwarding}
+	uncopied.Duplicates = []pfcp.Forwarding{*to(0, "10.0.0.6").Forwarding}
+	idle := to(4, "10.0.0.2")
+	idle.ApplyAction = p(pfcp.ActionBUFF)
+	r := ruleSet{fars: byID[uint32, *pfcp.FAR]{
+		to(1, "fd00::9"), copied, uncopied, idle, to(5, "0.0.0.0"),
+		{ID: 6, ApplyAction: p(pfcp.ActionFORW), Forwarding: &pfcp.Forwarding{}}, {ID: 7, ApplyAction: p(pfcp.ActionDROP)},
+	}}
 	want := []netip.Addr{addr("fd00::9"), addr("10.0.0.1"), addr("10.0.0.5"), addr("10.0.0.2")}
-	if got := farEnds(r); !slices.Equal(got, want) {
+	if got := r.farEnds(); !slices.Equal(got, want) {
 		t.Errorf("got %v, want %v", got, want)
 	}
 }
@@ -110,7 +115,8 @@ func TestPathCounts(t *testing.T) {
 		s := &sessions[random.IntN(len(sessions))]
 		switch random.IntN(4) {
 		case 0:
-			s.peers = p.replace(s.node, s.peers, nil, time.Time{})
+			p.replace(s.node, s.peers, nil, time.Time{})
+			s.peers = nil
 		case 1:
 			next := nodes[random.IntN(len(nodes))]
 			p.hand(s.peers, s.node, next)
@@ -122,7 +128,8 @@ func TestPathCounts(t *testing.T) {
 					as = append(as, a)
 				}
 			}
-			s.peers = p.replace(s.node, s.peers, over(as...), time.Time{})
+			p.replace(s.node, s.peers, over(as...), time.Time{})
+			s.peers = over(as...)
 		}
 	}
 	want := map[netip.Addr]map[string]int{}
@@ -163,17 +170,18 @@ func (p *echoPlane) Echo(a netip.Addr) error {
 // TestPathReports: the nodes that have sessions over a path, and no others, are told
 // that it has failed, and that it is there again.
 func TestPathReports(t *testing.T) {
-	b := newBench(t)
+	b := newBenchWith(t, strings.Replace(testConfig, "50ms", "5s", 1)) // nothing comes twice
 	other, idle := b.at("127.0.0.2"), b.at("127.0.0.3")
 	plane := &echoPlane{fakePlane: b.plane}
 	b.s.mu.Lock()
 	b.s.plane, b.s.paths.period = plane, time.Minute
 	b.s.mu.Unlock()
 	b.associate()
-	other.setup("b.smf.example")
+	// Its reports go by another sender: the order in which this test answers is free.
+	other.setup("a.smf.example")
 	idle.setup("c.smf.example")
 	b.established(1, maSession()) // over 10.100.1.2 and 10.100.2.2
-	other.establish("b.smf.example", pfcp.FSEID{SEID: 1, IPv4: addr("10.0.0.2")}, plainSession(0x10, "10.60.0.10"))
+	other.establish("a.smf.example", pfcp.FSEID{SEID: 1, IPv4: addr("10.0.0.2")}, plainSession(0x10, "10.60.0.10"))
 	start := time.Now().Add(time.Second)
 	echo := func(a string) {
 		b.s.mu.Lock()

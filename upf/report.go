@@ -1,6 +1,8 @@
 package upf
 
 import (
+	"slices"
+
 	"github.com/wmnsk/go-pfcp/ie"
 
 	"github.com/braid-upf/braid/pfcp"
@@ -9,11 +11,19 @@ import (
 // outbox is what a session has to report. One Session Report Request is under way at
 // a time; what comes meanwhile waits in next and is added up there.
 type outbox struct {
-	next   parcel
+	next   *parcel // nil = nothing
 	flight *parcel // under way; nil = none
 	retry  stamp   // when to send what has found no answer, if nothing else is sent before; 0 = never
 
 	queued, urgent bool // in a queue of its peer
+}
+
+// waiting is what waits, to be added to.
+func (o *outbox) waiting() *parcel {
+	if o.next == nil {
+		o.next = &parcel{}
+	}
+	return o.next
 }
 
 // parcel is the content of a Session Report Request (TS 29.244 Table 7.5.8.1-1).
@@ -31,10 +41,10 @@ type queuedReport struct {
 	sent bool
 }
 
-func (p *parcel) empty() bool { return len(p.usage) == 0 && !p.urgent() }
+func (p *parcel) empty() bool { return p == nil || len(p.usage) == 0 && !p.urgent() }
 
 // urgent says whether there is more than usage in it.
-func (p *parcel) urgent() bool { return len(p.data) > 0 || len(p.errors) > 0 || p.idle }
+func (p *parcel) urgent() bool { return p != nil && (len(p.data) > 0 || len(p.errors) > 0 || p.idle) }
 
 // Bounds of what waits for a CP function that does not answer.
 const (
@@ -45,7 +55,7 @@ const (
 // post puts usage reports into the outbox.
 func (s *Server) post(su *sessionUsage, reports []pfcp.UsageReport) {
 	for i := range reports {
-		su.out.next.add(&reports[i])
+		su.out.waiting().add(&reports[i])
 	}
 	s.enqueue(su)
 }
@@ -102,6 +112,9 @@ func (q *queuedReport) join(r *pfcp.UsageReport) {
 
 // takeUsage takes the URR's usage reports out of the outbox.
 func (p *parcel) takeUsage(urr uint32) []queuedReport {
+	if p == nil {
+		return nil
+	}
 	var taken, left []queuedReport
 	for _, q := range p.usage {
 		if q.URR == urr {
@@ -177,9 +190,9 @@ func size(ies []*ie.IE) int {
 // pack takes out of the outbox what fits a message, and returns that and its IEs. room
 // is in octets.
 func (su *sessionUsage) pack(room int) (*parcel, []*ie.IE) {
-	next := &su.out.next
+	next := su.out.next
 	p := &parcel{data: next.data, errors: next.errors, idle: next.idle}
-	next.data, next.errors, next.idle = nil, nil, false
+	su.out.next = nil
 	typ := ie.New(ie.ReportType, []byte{0})
 	ies := []*ie.IE{typ}
 	var kind pfcp.ReportType
@@ -199,7 +212,9 @@ func (su *sessionUsage) pack(room int) (*parcel, []*ie.IE) {
 		kind |= pfcp.ReportUSAR
 		ies = append(ies, reports...)
 		p.usage = append(p.usage, next.usage[:fit]...)
-		next.usage = append([]queuedReport(nil), next.usage[fit:]...)
+	}
+	if left := next.usage[fit:]; len(left) > 0 {
+		su.out.next = &parcel{usage: slices.Clone(left)}
 	}
 	typ.Payload[0] = byte(kind)
 	return p, ies

@@ -55,13 +55,13 @@ func BenchmarkPeriodicReports(b *testing.B) {
 	}
 	urr := func(id uint32) *pfcp.URR {
 		u := volumeURR(id, pfcp.TriggerPERIO|pfcp.TriggerVOLTH)
-		u.Period, u.Limits.VolumeThreshold, u.Information = 30, octets(500_000), p(pfcp.InfoMNOP)
+		u.Period, u.Limits.VolumeThreshold, u.Information, u.HasInformation = 30, octets(500_000), pfcp.InfoMNOP, true
 		return u
 	}
 	one, two := urr(1), urr(2)
 	node := r.s.nodes[cpNode]
 	for n := range sessions {
-		sess := &session{seid: uint64(n + 1), cp: pfcp.FSEID{SEID: uint64(n + 1), IPv4: addr(cpNode)}, node: node.id, rules: ruleSet{}}
+		sess := &session{seid: uint64(n + 1), cp: cpSessionOf(node.id, pfcp.FSEID{SEID: uint64(n + 1), IPv4: addr(cpNode)})}
 		sess.rules.urrs.put(one)
 		sess.rules.urrs.put(two)
 		r.s.sessions[sess.seid] = sess

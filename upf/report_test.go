@@ -59,12 +59,12 @@ func TestEveryOctetOnce(t *testing.T) {
 		b := newReportBench(t, "")
 		b.cause = 0
 		one := thresholdURR(1, 1000)
-		one.Triggers, one.Period, one.Monitoring = p(pfcp.TriggerVOLTH|pfcp.TriggerPERIO), 7, b.now.Add(20*time.Second)
+		one.Triggers, one.Period, one.More = pfcp.TriggerVOLTH|pfcp.TriggerPERIO, 7, &pfcp.URRMore{Monitoring: b.now.Add(20 * time.Second)}
 		if rapid.Bool().Draw(rt, "subsequent") {
-			one.Subsequent = &pfcp.Limits{VolumeThreshold: octets(500)}
+			one.More.Subsequent = &pfcp.Limits{VolumeThreshold: octets(500)}
 		}
 		two := volumeURR(2, pfcp.TriggerLIUSA)
-		two.Linked, two.Limits.VolumeQuota = []uint32{1}, octets(3000)
+		two.More, two.Limits.VolumeQuota = &pfcp.URRMore{Linked: []uint32{1}}, octets(3000)
 		seid := b.session(1, one, two)
 		var counted, told uint64
 		tell := func(rs []*pfcp.UsageReport) {
@@ -178,7 +178,7 @@ func TestUnanswered(t *testing.T) {
 		total += 100 + i
 		b.run(time.Millisecond)
 	}
-	if n := len(b.s.sessions[seid].usage.out.next.usage); n > maxUsage {
+	if n := len(b.s.sessions[seid].usage.out.waiting().usage); n > maxUsage {
 		t.Errorf("%d reports are kept, want up to %d", n, maxUsage)
 	}
 	fail()
@@ -268,8 +268,8 @@ func TestDownlinkData(t *testing.T) {
 	}
 	b.step()
 	e := dataplane.Event{Kind: dataplane.DownlinkData, SEID: seids[4], PDR: 3, QFI: 9, TOS: 46 << 2}
-	b.s.HandleEvent(e)
-	b.s.HandleEvent(e)
+	b.s.rep.noticed(e)
+	b.s.rep.noticed(e)
 	b.run(1100 * time.Millisecond)
 	sent := b.take()
 	if len(sent) != 2 || sent[1].seid != 5 {
@@ -287,7 +287,7 @@ func TestErrorIndication(t *testing.T) {
 	b := newReportBench(t, "")
 	seid := b.session(0x50)
 	indicate := func(peer string, teid uint32) int {
-		b.s.HandleEvent(dataplane.Event{Kind: dataplane.ErrorIndicationReceived, From: netip.AddrPortFrom(addr(peer), 2152), Peer: addr(peer), TEID: teid})
+		b.s.rep.noticed(dataplane.Event{Kind: dataplane.ErrorIndicationReceived, From: netip.AddrPortFrom(addr(peer), 2152), Peer: addr(peer), TEID: teid})
 		b.step()
 		n := 0
 		for _, r := range b.take() {

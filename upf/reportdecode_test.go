@@ -19,12 +19,12 @@ import (
 func everyKind(t *testing.T, full bool) (wires [][]byte) {
 	b := newReportBench(t, "")
 	u := thresholdURR(1, 100)
-	u.Method, u.Information = pfcp.MethodVolume|pfcp.MethodDuration, p(pfcp.InfoMNOP|pfcp.InfoMBQE)
-	u.Triggers = p(pfcp.TriggerVOLTH | pfcp.TriggerSTART | pfcp.TriggerVOLQU | pfcp.TriggerQUVTI)
+	u.Method, u.Information, u.HasInformation = pfcp.MethodVolume|pfcp.MethodDuration, pfcp.InfoMNOP|pfcp.InfoMBQE, true
+	u.Triggers = pfcp.TriggerVOLTH | pfcp.TriggerSTART | pfcp.TriggerVOLQU | pfcp.TriggerQUVTI
 	u.Limits.VolumeQuota, u.QuotaValidity = octets(1000), 20
 	query := []*ie.IE{ie.NewQueryURR(ie.NewURRID(1)), ie.NewRemoveURR(ie.NewURRID(2))}
 	if full {
-		u.Monitoring = b.now.Add(10 * time.Second)
+		u.More = &pfcp.URRMore{Monitoring: b.now.Add(10 * time.Second)}
 		query = append(query, ie.NewQueryURRReference(5))
 	}
 	seid := b.session(1, u, volumeURR(2, 0))
@@ -33,8 +33,8 @@ func everyKind(t *testing.T, full bool) (wires [][]byte) {
 		b.traffic(seid, 1, 60, 30)
 		b.run(time.Second)
 	}
-	b.s.HandleEvent(dataplane.Event{Kind: dataplane.DownlinkData, SEID: seid, PDR: 3, QFI: 9})
-	b.s.HandleEvent(dataplane.Event{Kind: dataplane.ErrorIndicationReceived, Peer: addr("10.100.1.2"), TEID: 1})
+	b.s.rep.noticed(dataplane.Event{Kind: dataplane.DownlinkData, SEID: seid, PDR: 3, QFI: 9})
+	b.s.rep.noticed(dataplane.Event{Kind: dataplane.ErrorIndicationReceived, Peer: addr("10.100.1.2"), TEID: 1})
 	b.run(time.Minute)
 	for _, r := range b.take() {
 		wires = append(wires, r.wire)

@@ -28,7 +28,7 @@ func TestReportOnTheWire(t *testing.T) {
 	// The CP function moves to where this test listens.
 	b.modified(seid, pfcp.FSEID{SEID: 0x78, IPv4: b.s.LocalAddr().Addr()}.IE())
 	usage := func(octets uint64) {
-		b.s.HandleEvent(dataplane.Event{Kind: dataplane.UsageReached, SEID: seid, Usage: dataplane.Usage{
+		b.s.rep.noticed(dataplane.Event{Kind: dataplane.UsageReached, SEID: seid, Usage: dataplane.Usage{
 			URR: 5, Downlink: dataplane.Volume{Packets: 1, Octets: octets}, Threshold: true,
 		}})
 	}
@@ -84,14 +84,14 @@ func TestURRRefused(t *testing.T) {
 		return ie.NewGroupedIE(ie.CreateURR, append(i.ChildIEs, more)...)
 	}
 	noFAR := ok()
-	noFAR.QuotaFAR = p(uint32(77))
+	noFAR.More = &pfcp.URRMore{QuotaFAR: p(uint32(77))}
 	failed := "0300000005"
 	for _, tc := range []struct {
 		name string
 		ies  []*ie.IE
 		want refusal
 	}{
-		{"no method", []*ie.IE{(&pfcp.URR{ID: 5, Triggers: p(pfcp.TriggerVOLTH)}).IE(ie.CreateURR)}, refusal{ie.CauseMandatoryIEMissing, ie.MeasurementMethod, ""}},
+		{"no method", []*ie.IE{(&pfcp.URR{ID: 5, Triggers: pfcp.TriggerVOLTH, HasTriggers: true}).IE(ie.CreateURR)}, refusal{ie.CauseMandatoryIEMissing, ie.MeasurementMethod, ""}},
 		{"no triggers", []*ie.IE{(&pfcp.URR{ID: 5, Method: pfcp.MethodVolume}).IE(ie.CreateURR)}, refusal{ie.CauseMandatoryIEMissing, ie.ReportingTriggers, ""}},
 		{"twice", []*ie.IE{ok().IE(ie.CreateURR), ok().IE(ie.CreateURR)}, refusal{ie.CauseRuleCreationModificationFailure, ie.URRID, failed}},
 		{"FAR for quota action not there", []*ie.IE{noFAR.IE(ie.CreateURR)}, refusal{ie.CauseRuleCreationModificationFailure, ie.FARID, failed}},
@@ -151,11 +151,11 @@ func TestReportAddr(t *testing.T) {
 		{pfcp.FSEID{IPv4: netip.IPv4Unspecified()}, cpNode},
 		{pfcp.FSEID{IPv4: addr("224.0.0.1")}, cpNode},
 	} {
-		if a, ok := b.s.reportAddr(&session{cp: tc.cp, node: cpNode}); !ok || a.String() != tc.want {
+		if a, ok := b.s.reportAddr(&session{cp: cpSessionOf(cpNode, tc.cp)}); !ok || a.String() != tc.want {
 			t.Errorf("%+v: %v, %v, want %s", tc.cp, a, ok, tc.want)
 		}
 	}
-	if _, ok := b.s.reportAddr(&session{node: "gone"}); ok {
+	if _, ok := b.s.reportAddr(&session{cp: cpSessionOf("gone", pfcp.FSEID{})}); ok {
 		t.Error("an address for a node that is gone")
 	}
 }

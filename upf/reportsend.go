@@ -116,7 +116,7 @@ func (s *Server) sendReport(su *sessionUsage, a netip.Addr) bool {
 	flight, ies := su.pack(maxMessage - sessionHeader)
 	su.out.flight, su.out.retry = flight, 0
 	s.rep.counts.sent++
-	m := message.NewSessionReportRequest(0, 0, su.sess.cp.SEID, 0, 0, ies...)
+	m := message.NewSessionReportRequest(0, 0, su.sess.cp.seid, 0, 0, ies...)
 	err := s.rep.send(netip.AddrPortFrom(a, s.peerPort), m, func(resp message.Message, err error) {
 		s.mu.Lock()
 		defer s.mu.Unlock()
@@ -148,14 +148,14 @@ func (s *Server) answered(su *sessionUsage, resp message.Message, err error) {
 	switch {
 	case su.gone:
 	case cause == ie.CauseRequestAccepted:
-		s.reportFlags(su.sess, m.PFCPSRRspFlags)
+		s.flags(su.sess, m.PFCPSRRspFlags)
 		s.updateBAR(su.sess, m.UpdateBAR)
 	case cause == ie.CauseSessionContextNotFound:
-		s.log.Warn("session unknown to its CP function, deleted", "seid", seidText(su.sess.seid), "cpSEID", seidText(su.sess.cp.SEID), "node", su.sess.node)
+		s.log.Warn("session unknown to its CP function, deleted", "seid", seidText(su.sess.seid), "cpSEID", seidText(su.sess.cp.seid), "node", su.sess.cp.node())
 		s.remove(su.sess)
 	default:
 		s.rep.counts.rejected++
-		s.log.Warn("report rejected", "seid", seidText(su.sess.seid), "node", su.sess.node, "cause", cause)
+		s.log.Warn("report rejected", "seid", seidText(su.sess.seid), "node", su.sess.cp.node(), "cause", cause)
 	}
 	s.enqueue(su)
 }
@@ -163,16 +163,16 @@ func (s *Server) answered(su *sessionUsage, resp message.Message, err error) {
 // unanswered keeps what has found no answer for the session's next report.
 func (s *Server) unanswered(su *sessionUsage, err error) {
 	s.rep.counts.unanswered++
-	if n := s.nodes[su.sess.node]; errors.Is(err, pfcp.ErrTimeout) && n != nil {
+	if n := s.nodes[su.sess.cp.node()]; errors.Is(err, pfcp.ErrTimeout) && n != nil {
 		s.silent(n, err)
 	} else if !errors.Is(err, net.ErrClosed) {
-		s.log.Warn("report", "seid", seidText(su.sess.seid), "node", su.sess.node, "err", err)
+		s.log.Warn("report", "seid", seidText(su.sess.seid), "node", su.sess.cp.node(), "err", err)
 	}
 	flight := su.out.flight
 	su.out.flight = nil
 	more := !su.out.next.empty()
 	if !su.gone {
-		su.out.next.putBack(flight)
+		su.out.waiting().putBack(flight)
 		su.out.retry = s.rep.tick + retryAfter
 		s.schedule(su)
 	}
@@ -181,8 +181,9 @@ func (s *Server) unanswered(su *sessionUsage, err error) {
 	}
 }
 
-// reportFlags does what the PFCPSRRsp-Flags of an answer ask for.
-func (s *Server) reportFlags(sess *session, i *ie.IE) {
+// flags does what the PFCPSRRsp-Flags of an answer or the PFCPSMReq-Flags of a request
+// ask for at once (TS 29.244 §8.2.33, §8.2.35).
+func (s *Server) flags(sess *session, i *ie.IE) {
 	if i == nil {
 		return
 	}
@@ -211,11 +212,12 @@ func (s *Server) updateBAR(sess *session, i *ie.IE) {
 // are.
 func (s *Server) dropBuffered(sess *session) {
 	for _, drop := range []bool{true, false} {
-		c, err := s.compile(sess.seid, sess.rules, sess.chosen)
+		c, err := s.compile(sess.seid, sess.rules, sess.rare().chosen)
 		if err == nil {
 			if drop && !dropping(c.rules) {
 				return
 			}
+			s.forgetDelayed(sess, true)
 			_, err = s.install(sess, c)
 		}
 		if err != nil {

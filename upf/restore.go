@@ -49,6 +49,7 @@ type state struct {
 type savedSession struct {
 	*session
 	establish *message.SessionEstablishmentRequest
+	usage     savedUsage
 }
 
 // takeState reads b whole, and then makes what it says. A session that can not be
@@ -68,7 +69,7 @@ func (s *Server) takeState(b []byte) error {
 	}
 	for _, saved := range st.sessions {
 		if err := s.restoreSession(saved); err != nil {
-			s.log.Error("session not restored", "seid", seidText(saved.seid), "node", saved.node, "err", err)
+			s.log.Error("session not restored", "seid", seidText(saved.seid), "node", saved.cp.node(), "err", err)
 		}
 	}
 	return nil
@@ -76,26 +77,30 @@ func (s *Server) takeState(b []byte) error {
 
 func (s *Server) restoreSession(saved savedSession) *pfcp.Error {
 	sess := saved.session
-	if s.nodes[sess.node] == nil {
-		return noAssociation("node " + sess.node)
+	if s.nodes[sess.cp.node()] == nil {
+		return noAssociation("node " + sess.cp.node())
 	}
-	if s.sessions[sess.seid] != nil || s.byCP[sess.cpSession()] != nil {
+	if s.sessions[sess.seid] != nil || s.byCP[sess.cp] != nil {
 		return &pfcp.Error{Cause: ie.CauseRequestRejected, Text: "it is there twice"}
 	}
-	if err := sess.rules.establish(saved.establish); err != nil {
+	set := newRuleSet()
+	if err := set.establish(saved.establish); err != nil {
 		return err
 	}
-	c, err := s.compile(sess.seid, sess.rules, nil)
+	saved.usage.spent(&set)
+	c, err := s.compile(sess.seid, set, nil)
 	if err != nil {
 		return err
 	}
-	c.chosen = sess.chosen
+	c.chosen = sess.rare().chosen
 	if _, err := s.install(sess, c); err != nil {
 		return err
 	}
 	s.sessions[sess.seid] = sess
-	s.byCP[sess.cpSession()] = sess
+	s.byCP[sess.cp] = sess
 	s.usageInstalled(sess)
+	s.inactivityTimer(sess, saved.establish.UserPlaneInactivityTimer)
+	s.restoreUsage(sess, &saved.usage)
 	return nil
 }
 
@@ -163,22 +168,26 @@ func readSetupAt(r *stateReader) (*node, *pfcp.Retention, *pfcp.Error) {
 }
 
 func readSession(r *stateReader) savedSession {
-	sess := &session{rules: ruleSet{}, seid: r.u64(), reportTo: r.addr(), chosen: r.chosen()}
+	sess := &session{seid: r.u64()}
+	more := sessionMore{reportTo: r.addr(), chosen: r.chosen()}
+	usage := r.usage()
 	set, isIn, err := pfcp.ParseSessionSet(r.rest)
 	r.check(err)
 	if isIn {
-		sess.set = &set
+		more.set = &set
 	}
+	sess.setRare(more)
 	m := message.NewSessionEstablishmentRequest(0, 0, 0, 0, 0, r.ies()...)
 	if m.CPFSEID == nil {
 		r.check(&pfcp.Error{Cause: ie.CauseMandatoryIEMissing, Offending: ie.FSEID, Text: "no CP F-SEID"})
-		return savedSession{sess, m}
+		return savedSession{session: sess, establish: m}
 	}
-	sess.cp, err = pfcp.ParseFSEID(m.CPFSEID)
+	cp, err := pfcp.ParseFSEID(m.CPFSEID)
 	r.check(err)
-	sess.node, err = nodeOf(m.NodeID)
+	node, err := nodeOf(m.NodeID)
 	r.check(err)
-	return savedSession{sess, m}
+	sess.cp = cpSessionOf(node, cp)
+	return savedSession{sess, m, usage}
 }
 
 // stateReader reads a record from its front. After the first error it stands still

@@ -31,6 +31,10 @@ type Plane interface {
 	// an empty answer.
 	Usage(q []dataplane.UsageQuery) ([]dataplane.UsageAnswer, error)
 
+	// Events delivers what the workers notice. What they have emitted before Install,
+	// Remove or Usage returns is in the channel by then. The server alone receives.
+	Events() <-chan dataplane.Event
+
 	// Echo sends a GTP-U Echo Request to peer (TS 29.281 §7.2.1); an EchoAnswered
 	// event tells of the answer.
 	Echo(peer netip.Addr) error
@@ -47,7 +51,8 @@ type Server struct {
 	endpoint *pfcp.Endpoint
 	ctx      context.Context // ends with Close
 	stop     context.CancelFunc
-	running  sync.WaitGroup                 // the goroutines that the server has started
+	running  sync.WaitGroup // the goroutines that the server has started
+	events   eventReader
 	reports  [reportSenders]chan nodeReport // to the goroutines that send them, see reportPaths
 
 	mu       sync.Mutex // guards all below
@@ -92,6 +97,7 @@ func listen(cfg *Config, plane Plane, log *slog.Logger, addr netip.AddrPort, pee
 	s.sendNodeReports()
 	s.supervisePaths()
 	s.running.Go(func() { s.reportLoop(s.ctx.Done()) })
+	s.startEvents()
 	return s, nil
 }
 
@@ -148,6 +154,7 @@ func (s *Server) Close() error {
 	s.running.Wait()
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.endEvents()
 	if file := s.cfg.Braid.State; file != "" && err == nil {
 		err = s.save(file)
 	}
@@ -197,7 +204,7 @@ func (s *Server) malformed(_ netip.AddrPort, typ uint8, seid uint64, why *pfcp.E
 	defer s.mu.Unlock()
 	var cp uint64
 	if sess := s.sessions[seid]; sess != nil {
-		cp = sess.cp.SEID
+		cp = sess.cp.seid
 	}
 	return s.reject(typ, cp, why)
 }

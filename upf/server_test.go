@@ -58,7 +58,7 @@ func TestAssociationEnds(t *testing.T) {
 			b.associate()
 			seid, _ := b.established(1, plainSession(0x10, "10.60.0.10"))
 			b.s.mu.Lock()
-			foreign := &session{seid: 7, node: "another", rules: ruleSet{}}
+			foreign := &session{seid: 7, cp: cpSessionOf("another", pfcp.FSEID{})}
 			b.s.sessions[7] = foreign
 			b.s.mu.Unlock()
 			if got := refusalOf(t, b.ask(tc.req)); got.cause > ie.CauseRequestAccepted {

@@ -3,6 +3,7 @@ package upf
 import (
 	"fmt"
 	"net/netip"
+	"unique"
 
 	"github.com/wmnsk/go-pfcp/ie"
 	"github.com/wmnsk/go-pfcp/message"
@@ -12,46 +13,98 @@ import (
 
 // session is a PFCP session.
 type session struct {
-	seid   uint64     // UP F-SEID's
-	cp     pfcp.FSEID // CP F-SEID
-	node   string     // node ID of the CP function
-	rules  ruleSet
-	holds  identity
-	chosen *chosen
-
-	set      *pfcp.SessionSet // nil = none
-	reportTo netip.Addr       // where its reports go; invalid = to the CP F-SEID's address
-	peers    []netip.Addr     // far ends of its outer headers, as they are counted in paths
-	usage    *sessionUsage    // nil if the session has had nothing to measure nor to report yet
+	seid  uint64 // UP F-SEID's
+	cp    cpSession
+	rules ruleSet
+	holds identity
+	more  *sessionMore  // nil = none of it
+	usage *sessionUsage // nil if the session has had nothing to measure nor to report yet
 }
 
-// cpSession is how the CP function names the session.
-func (s *session) cpSession() cpSession { return cpSession{s.node, s.cp} }
+// sessionMore is what few sessions have. It is immutable once it is in a session.
+type sessionMore struct {
+	chosen   *chosen          // nil = nothing
+	set      *pfcp.SessionSet // nil = none
+	reportTo netip.Addr       // where its reports go; invalid = to the CP F-SEID's address
+}
 
-// cpSession names a session by its node and CP F-SEID.
+// rare is a copy of s.more, empty if there is none.
+func (s *session) rare() sessionMore {
+	if s.more == nil {
+		return sessionMore{}
+	}
+	return *s.more
+}
+
+// setRare puts m in the place of s.more.
+func (s *session) setRare(m sessionMore) {
+	if s.more = nil; m != (sessionMore{}) {
+		s.more = &m
+	}
+}
+
+// cpSession names a session as its CP function does: by node and CP F-SEID.
 type cpSession struct {
-	node string
-	cp   pfcp.FSEID
+	of   unique.Handle[cpFunction]
+	seid uint64
+}
+
+// cpFunction is what the sessions of one CP function have in common.
+type cpFunction struct {
+	node       string     // node ID
+	ipv4, ipv6 netip.Addr // of the CP F-SEID
+}
+
+func cpSessionOf(node string, f pfcp.FSEID) cpSession {
+	return cpSession{unique.Make(cpFunction{node, f.IPv4, f.IPv6}), f.SEID}
+}
+
+func (c cpSession) node() string { return c.of.Value().node }
+
+func (c cpSession) fseid() pfcp.FSEID {
+	of := c.of.Value()
+	return pfcp.FSEID{SEID: c.seid, IPv4: of.ipv4, IPv6: of.ipv6}
 }
 
 // ruleSet are the rules of a session as the CP function gave them, by ID. The
 // rules are immutable: a change puts a new one in the place of the old.
 type ruleSet struct {
-	pdrs      byID[uint16, *pfcp.PDR]
-	fars      byID[uint32, *pfcp.FAR]
-	qers      byID[uint32, *pfcp.QER]
+	pdrs byID[uint16, *pfcp.PDR]
+	fars byID[uint32, *pfcp.FAR]
+	qers byID[uint32, *pfcp.QER]
+	urrs byID[uint32, *pfcp.URR]
+	*rareRules
+}
+
+// rareRules is what few sessions have.
+type rareRules struct {
 	mars      byID[uint16, *pfcp.MAR]
 	bars      byID[uint8, *pfcp.BAR]
 	endpoints byID[uint8, *pfcp.TrafficEndpoint]
-	urrs      byID[uint32, *pfcp.URR]
-	network   *pfcp.Network // nil = nothing was said of it
+	network   pfcp.Network
 }
 
+// noRareRules are those of a session that has none. Nobody writes them: who changes a
+// rule set has cloned it.
+var noRareRules rareRules
+
+// newRuleSet is an empty set to be filled.
+func newRuleSet() ruleSet { return ruleSet{rareRules: &rareRules{}} }
+
+// clone is a copy of r to be changed that shares the rules.
 func (r ruleSet) clone() ruleSet {
 	return ruleSet{
-		pdrs: r.pdrs.clone(), fars: r.fars.clone(), qers: r.qers.clone(), mars: r.mars.clone(),
-		bars: r.bars.clone(), endpoints: r.endpoints.clone(), urrs: r.urrs.clone(), network: r.network,
+		pdrs: r.pdrs.clone(), fars: r.fars.clone(), qers: r.qers.clone(), urrs: r.urrs.clone(),
+		rareRules: &rareRules{mars: r.mars.clone(), bars: r.bars.clone(), endpoints: r.endpoints.clone(), network: r.network},
 	}
+}
+
+// kept is r as a session keeps it.
+func (r ruleSet) kept() ruleSet {
+	if len(r.mars)+len(r.bars)+len(r.endpoints) == 0 && r.network == (pfcp.Network{}) {
+		r.rareRules = &noRareRules
+	}
+	return r
 }
 
 // ruleError is a rule creation or modification failure.
@@ -224,7 +277,7 @@ func (r *ruleSet) createURR(i *ie.IE) *pfcp.Error {
 		return ruleError(pfcp.RuleURR, u.ID, ie.URRID, twice)
 	case u.Method == 0:
 		return absent(ie.CauseMandatoryIEMissing, pfcp.RuleURR, u.ID, ie.MeasurementMethod, "no Measurement Method")
-	case u.Triggers == nil:
+	case !u.HasTriggers:
 		return absent(ie.CauseMandatoryIEMissing, pfcp.RuleURR, u.ID, ie.ReportingTriggers, "no Reporting Triggers")
 	case u.Unsupported != 0:
 		return ruleError(pfcp.RuleURR, u.ID, u.Unsupported, "is not supported")

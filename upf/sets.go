@@ -52,45 +52,61 @@ func (s *Server) heir(n *node) *node {
 // the set (TS 23.527 §4.3), else it is deleted.
 func (s *Server) orphan(sess *session, n *node) {
 	heir := s.heir(n)
-	if heir == nil || s.byCP[cpSession{heir.id, sess.cp}] != nil {
+	if heir == nil {
 		s.remove(sess)
 		return
 	}
-	s.hand(sess, heir.id, sess.cp)
+	next := cpSessionOf(heir.id, sess.cp.fseid())
+	if s.byCP[next] != nil {
+		s.remove(sess)
+		return
+	}
+	s.rename(sess, next)
 }
 
-// hand gives a session to a node, under a CP F-SEID that is no other session's.
-func (s *Server) hand(sess *session, node string, cp pfcp.FSEID) {
-	delete(s.byCP, sess.cpSession())
-	s.paths.hand(sess.peers, sess.node, node)
-	sess.node, sess.cp = node, cp
-	s.byCP[sess.cpSession()] = sess
+// rename has a session be next, which is no other session's name, from now on.
+func (s *Server) rename(sess *session, next cpSession) {
+	delete(s.byCP, sess.cp)
+	s.paths.hand(sess.rules.farEnds(), sess.cp.node(), next.node())
+	sess.cp = next
+	s.byCP[next] = sess
+}
+
+// hand has another CP function, or the same under another CP F-SEID, control the
+// session: it says anew where reports go.
+func (s *Server) hand(sess *session, next cpSession) {
+	s.rename(sess, next)
+	more := sess.rare()
+	more.reportTo = netip.Addr{}
+	sess.setRare(more)
 }
 
 // successor is who controls sess after a modification: its node, or the SMF of the
 // set that the request names (TS 29.244 Table 7.5.4.1-1, Node ID), and under which
 // CP F-SEID.
 func (s *Server) successor(sess *session, m *message.SessionModificationRequest) (cpSession, *pfcp.Error) {
-	next := sess.cpSession()
+	next := sess.cp
+	node, f := next.node(), next.fseid()
 	if m.NodeID != nil {
 		n, err := s.associated(m.NodeID)
 		if err != nil {
 			return next, err
 		}
-		if current := s.nodes[sess.node]; current == nil || !sameSet(current, n) {
+		if current := s.nodes[sess.cp.node()]; current == nil || !sameSet(current, n) {
 			return next, &pfcp.Error{
 				Cause: ie.CauseRequestRejected, Offending: ie.NodeID,
-				Text: fmt.Sprintf("node %s is not of the set of node %s", n.id, sess.node),
+				Text: fmt.Sprintf("node %s is not of the set of node %s", n.id, sess.cp.node()),
 			}
 		}
-		next.node = n.id
+		node = n.id
 	}
 	if m.CPFSEID != nil {
 		var err *pfcp.Error
-		if next.cp, err = pfcp.ParseFSEID(m.CPFSEID); err != nil {
+		if f, err = pfcp.ParseFSEID(m.CPFSEID); err != nil {
 			return next, err
 		}
 	}
+	next = cpSessionOf(node, f)
 	if other := s.byCP[next]; other != nil && other != sess {
 		return next, &pfcp.Error{
 			Cause: ie.CauseRequestRejected, Offending: ie.FSEID, Text: "CP F-SEID belongs to session " + seidText(other.seid),
@@ -105,14 +121,15 @@ func (s *Server) successor(sess *session, m *message.SessionModificationRequest)
 // set), else to its node. If the node is down they go to an alternative address of it,
 // a preferred one first, or to another SMF of the set. ok is false if there is nobody.
 func (s *Server) reportAddr(sess *session) (a netip.Addr, ok bool) {
-	a = sess.cp.IPv4
+	f := sess.cp.fseid()
+	a = f.IPv4
 	if s.fseid.IPv6.IsValid() {
-		a = sess.cp.IPv6
+		a = f.IPv6
 	}
-	n := s.nodes[sess.node]
+	n := s.nodes[sess.cp.node()]
 	switch {
-	case sess.reportTo.IsValid():
-		a = sess.reportTo
+	case sess.rare().reportTo.IsValid():
+		a = sess.rare().reportTo
 	case a.IsValid() && !a.IsUnspecified() && !a.IsMulticast():
 	case n == nil:
 		return netip.Addr{}, false
@@ -159,7 +176,7 @@ func (s *Server) sessionSetDeletion(m *message.SessionSetDeletionRequest) messag
 	}
 	deleted := 0
 	for sess := range s.setOf(n) {
-		if sess.set != nil && slices.ContainsFunc(sess.set.CSIDs, func(c pfcp.CSID) bool { return slices.Contains(set.CSIDs, c) }) {
+		if its := sess.rare().set; its != nil && slices.ContainsFunc(its.CSIDs, func(c pfcp.CSID) bool { return slices.Contains(set.CSIDs, c) }) {
 			s.remove(sess)
 			deleted++
 		}
@@ -172,7 +189,7 @@ func (s *Server) sessionSetDeletion(m *message.SessionSetDeletionRequest) messag
 func (s *Server) setOf(n *node) func(yield func(*session) bool) {
 	return func(yield func(*session) bool) {
 		for _, sess := range s.sessions {
-			if owner := s.nodes[sess.node]; owner != nil && sameSet(n, owner) && !yield(sess) {
+			if owner := s.nodes[sess.cp.node()]; owner != nil && sameSet(n, owner) && !yield(sess) {
 				return
 			}
 		}
@@ -208,7 +225,9 @@ func (s *Server) sessionSetModification(m *message.Generic) message.Message {
 	for sess := range s.setOf(n) {
 		for _, c := range changes {
 			if sess.in(c) {
-				sess.reportTo = c.Alternative.Addrs[0]
+				more := sess.rare()
+				more.reportTo = c.Alternative.Addrs[0]
+				sess.setRare(more)
 				changed++
 				break
 			}
@@ -223,14 +242,16 @@ const maxSetChanges = 16
 
 // in says whether c is about the session.
 func (s *session) in(c *pfcp.SessionChange) bool {
-	if slices.ContainsFunc(c.CPAddrs, func(a netip.Addr) bool { return a == s.cp.IPv4 || a == s.cp.IPv6 }) {
+	f := s.cp.fseid()
+	if slices.ContainsFunc(c.CPAddrs, func(a netip.Addr) bool { return a == f.IPv4 || a == f.IPv6 }) {
 		return true
 	}
-	if s.set == nil {
+	set := s.rare().set
+	if set == nil {
 		return false
 	}
-	return s.set.Group != "" && slices.Contains(c.Groups, s.set.Group) ||
-		slices.ContainsFunc(s.set.CSIDs, func(id pfcp.CSID) bool { return slices.Contains(c.CSIDs, id) })
+	return set.Group != "" && slices.Contains(c.Groups, set.Group) ||
+		slices.ContainsFunc(set.CSIDs, func(id pfcp.CSID) bool { return slices.Contains(c.CSIDs, id) })
 }
 
 // sessionSet is what a message's payload says of the sets that a session belongs to;

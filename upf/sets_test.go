@@ -32,8 +32,8 @@ func TestTakeover(t *testing.T) {
 	if got := b.cause(modify(seid)); got != ie.CauseRequestAccepted {
 		t.Fatalf("modification by another SMF: cause %d", got)
 	}
-	if sess := a.session(seid); sess.node != smfA {
-		t.Errorf("that has taken the session over: %q", sess.node)
+	if sess := a.session(seid); sess.cp.node() != smfA {
+		t.Errorf("that has taken the session over: %q", sess.cp.node())
 	}
 	next := pfcp.FSEID{SEID: 0x77, IPv4: addr("127.0.0.2")}
 	resp := b.ask(modify(seid, pfcp.NodeIDIE(smfB), next.IE()))
@@ -41,8 +41,8 @@ func TestTakeover(t *testing.T) {
 		t.Fatalf("%+v, header SEID %#x", got, resp.SEID())
 	}
 	sess := a.session(seid)
-	if sess.node != smfB || sess.cp != next {
-		t.Errorf("node %q, CP F-SEID %+v", sess.node, sess.cp)
+	if sess.cp.node() != smfB || sess.cp.fseid() != next {
+		t.Errorf("node %q, CP F-SEID %+v", sess.cp.node(), sess.cp.fseid())
 	}
 	a.s.mu.Lock()
 	to := reportsTo(a.s, sess)
@@ -64,8 +64,8 @@ func TestTakeover(t *testing.T) {
 		if got := refusalOf(t, a.at("127.0.0.2").ask(modify(seid, next.IE()))); got.cause != ie.CauseRequestAccepted {
 			t.Fatalf("%+v", got)
 		}
-		if sess := a.session(seid); sess.node != smfSet || sess.cp != next {
-			t.Errorf("node %q, CP F-SEID %+v", sess.node, sess.cp)
+		if sess := a.session(seid); sess.cp.node() != smfSet || sess.cp.fseid() != next {
+			t.Errorf("node %q, CP F-SEID %+v", sess.cp.node(), sess.cp.fseid())
 		}
 	})
 }
@@ -95,8 +95,8 @@ func TestTakeoverRefused(t *testing.T) {
 			}
 		})
 	}
-	if sess := a.session(seid); sess.node != smfA || sess.cp.SEID != 1 {
-		t.Errorf("node %q, CP F-SEID %+v", sess.node, sess.cp)
+	if sess := a.session(seid); sess.cp.node() != smfA || sess.cp.seid != 1 {
+		t.Errorf("node %q, CP F-SEID %+v", sess.cp.node(), sess.cp.fseid())
 	}
 }
 
@@ -115,7 +115,7 @@ func TestSetMemberEnds(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			a, b, seid := newSet(t)
 			a.ask(end(smfA)[name])
-			if sess := a.session(seid); sess == nil || sess.node != smfB || a.plane.of(seid) == nil {
+			if sess := a.session(seid); sess == nil || sess.cp.node() != smfB || a.plane.of(seid) == nil {
 				t.Fatalf("session %+v", sess)
 			}
 			if got := b.cause(modify(seid)); got != ie.CauseRequestAccepted {

@@ -28,7 +28,7 @@ import (
 // rest. The file is written at an orderly end and is gone once it is read: after a
 // crash there is none, and the UPF begins empty with a new Recovery Time Stamp.
 const (
-	stateMagic = "BRAIDN4\x01"
+	stateMagic = "BRAIDN4\x02"
 	stateCRC   = 4
 )
 
@@ -78,6 +78,7 @@ func syncDir(dir string) error {
 }
 
 func (s *Server) writeState(w io.Writer) error {
+	s.carryMeters()
 	sum := crc32.New(castagnoli)
 	buffered := bufio.NewWriterSize(io.MultiWriter(w, sum), 1<<20)
 	out := &stateWriter{w: buffered}
@@ -88,7 +89,7 @@ func (s *Server) writeState(w io.Writer) error {
 		out.record(recordNode, out.ies(appendAddr(nil, n.addr), n.setupIEs()))
 	}
 	for _, sess := range s.sessions {
-		out.record(recordSession, out.ies(appendSession(nil, sess), sess.establishmentIEs()))
+		out.record(recordSession, out.ies(s.appendSession(nil, sess), s.establishmentIEs(sess)))
 	}
 	if err := errors.Join(out.err, buffered.Flush()); err != nil {
 		return err
@@ -145,9 +146,10 @@ func appendAddr(b []byte, a netip.Addr) []byte {
 }
 
 // appendSession appends what the IEs of sess do not say: its SEID, where its reports
-// go, and what was chosen for it by CHOOSE ID.
-func appendSession(b []byte, sess *session) []byte {
+// go, what was chosen for it by CHOOSE ID, and its usage.
+func (s *Server) appendSession(b []byte, sess *session) []byte {
 	b = binary.BigEndian.AppendUint64(b, sess.seid)
-	b = appendAddr(b, sess.reportTo)
-	return appendChosen(b, sess.chosen)
+	more := sess.rare()
+	b = appendAddr(b, more.reportTo)
+	return s.appendUsage(appendChosen(b, more.chosen), sess)
 }

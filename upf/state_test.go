@@ -170,7 +170,7 @@ func TestBrokenState(t *testing.T) {
 		"cut off":           whole[:len(whole)/2],
 		"cut off, summed":   resum(bytes.Clone(whole[:len(whole)-10])),
 		"a bit turned":      edit(len(whole)/2, whole[len(whole)/2]^1),
-		"another version":   resum(edit(7, 2)),
+		"another version":   resum(edit(7, 1)),
 		"of another UPF":    resum(foreign),
 		"of other N3":       resum(moved),
 		"unknown record":    resum(append(append(bytes.Clone(whole[:len(whole)-stateCRC]), 'X', 0, 0, 0, 0), 0, 0, 0, 0)),
@@ -258,16 +258,26 @@ func FuzzState(f *testing.F) {
 	plane := &fakePlane{rules: map[uint64]*dataplane.Rules{}}
 	s := newServer(cfg, plane, slog.New(slog.DiscardHandler))
 	peer := netip.MustParseAddrPort(cpNode + ":8805")
+	monitored := plainSession(0x20, "10.60.0.20")
+	u := thresholdURR(1, 1000)
+	u.More = &pfcp.URRMore{Monitoring: time.Now().Add(time.Hour)}
+	monitored.urrs, monitored.pdrs[0].URRIDs = []*pfcp.URR{u}, []uint32{1}
 	for _, m := range []message.Message{
 		message.NewAssociationSetupRequest(0, pfcp.NodeIDIE(cpNode), pfcp.RecoveryTimeStampIE(cpStarted)),
 		message.NewPFDManagementRequest(0, pfds("web", web, dns)),
 		establishment(1, maSession()),
+		establishment(2, monitored),
 	} {
 		parsed, err := message.Parse(encoded(f, m))
 		if err != nil {
 			f.Fatal(err)
 		}
 		s.handle(peer, parsed)
+	}
+	for seid := range s.sessions {
+		for _, e := range plane.traffic(time.Now(), seid, 1, 2000, 0) {
+			s.rep.noticed(e)
+		}
 	}
 	var seed bytes.Buffer
 	if err := s.writeState(&seed); err != nil {

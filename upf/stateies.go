@@ -37,16 +37,23 @@ func (r ruleSet) creates() []*ie.IE {
 	return ies
 }
 
-// establishmentIEs are sess as an establishment would make it.
-func (s *session) establishmentIEs() []*ie.IE {
-	ies := []*ie.IE{pfcp.NodeIDIE(s.node), s.cp.IE()}
-	if s.set != nil {
-		ies = append(ies, s.set.IEs()...)
+// establishmentIEs are sess as an establishment would make it. Of a volume quota there
+// is what is left.
+func (s *Server) establishmentIEs(sess *session) []*ie.IE {
+	ies := []*ie.IE{pfcp.NodeIDIE(sess.cp.node()), sess.cp.fseid().IE()}
+	if set := sess.rare().set; set != nil {
+		ies = append(ies, set.IEs()...)
 	}
-	if n := s.rules.network; n != nil {
-		ies = append(ies, n.IEs()...)
+	if su := sess.usage; su != nil && su.idle != nil && su.idle.timer != 0 {
+		ies = append(ies, pfcp.InactivityTimerIE(su.idle.timer))
 	}
-	return append(ies, s.rules.creates()...)
+	ies = append(ies, sess.rules.network.IEs()...)
+	set := sess.rules
+	set.urrs = set.urrs.clone()
+	for i, u := range set.urrs {
+		set.urrs[i] = sess.usage.remaining(u)
+	}
+	return append(ies, set.creates()...)
 }
 
 // appendChosen appends what was chosen: a count of F-TEIDs, then of each the CHOOSE ID

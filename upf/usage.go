@@ -29,18 +29,43 @@ type stamp int64
 // sessionUsage is what the session's usage reporting keeps beyond the rules.
 type sessionUsage struct {
 	sess   *session
-	meters []meter // of every URR of the session, rising ID
-	gone   bool    // the session is deleted
-
-	idle      time.Duration // User Plane Inactivity Timer; 0 = none
-	idleCheck stamp         // when to look whether it has run out
-	idleBase  stamp         // no packet yet: it runs from here
-	idleTold  int64         // last packet of the idleness that was reported, Unix nanoseconds
+	meters []meter   // of every URR of the session, rising ID
+	idle   *idleness // nil = none of it
 
 	deadline stamp // the earliest of all; 0 = none
-	index    int   // in the heap; valid if deadline is
+	index    int32 // in the heap; valid if deadline is
+	gone     bool  // the session is deleted
 
 	out outbox
+}
+
+// idleness is about a UE that sends nothing: the session's User Plane Inactivity Timer,
+// and downlink data for it that is not reported yet.
+type idleness struct {
+	timer time.Duration // 0 = none
+	check stamp         // when to look whether it has run out; 0 = never
+	base  stamp         // no packet yet: it runs from here
+	told  int64         // last packet of the idleness that was reported, Unix nanoseconds
+
+	data []delayedData
+}
+
+// due is when to look whether the timer has run out; 0 = never.
+func (i *idleness) due() stamp {
+	if i == nil {
+		return 0
+	}
+	return i.check
+}
+
+// dataDue is when the next downlink data is to be reported; 0 = there is none.
+func (i *idleness) dataDue() (at stamp) {
+	if i != nil {
+		for _, d := range i.data {
+			at = sooner(at, d.at)
+		}
+	}
+	return at
 }
 
 // meter is what is known of a URR beyond its rule.
@@ -51,26 +76,59 @@ type meter struct {
 	timed    stamp  // time of use runs from here on; 0 = from the next packet on
 	last     stamp  // of the last packet, as far as a reading has told; 0 = none
 	carry    *tally // read and not reported
+
+	wanted pfcp.UsageTrigger // the reading that [Server.collect] is to make is reported for this; 0 = none
+	period uint32            // Measurement Period by which periodic was set
+
+	// Deadlines. check is the earliest time at which a limit of time can be reached.
+	periodic, check stamp
+
+	more    *meterMore // nil = none of it
+	paused  bool
+	flowing bool // between the start and the stop of traffic
+}
+
+// meterMore is what the meters of a URR with a quota, events or a Monitoring Time need.
+type meterMore struct {
 	before   *tally // up to the Monitoring Time, not reported
 	beforeIn bool   // before is in the worker's meter still
 	beforeAt stamp  // the Monitoring Time that before goes up to
 
-	wanted pfcp.UsageTrigger // the reading that [Server.collect] is to make is reported for this; 0 = none
-
-	// Deadlines. check is the earliest time at which a limit of time can be reached.
-	periodic, validity, monitoring, check stamp
+	validity, monitoring stamp // deadlines
 
 	used      time.Duration // of the time quota, by readings that have been taken
 	events    uint32        // starts of traffic since the last report of them
 	quotaUsed uint32        // of the event quota
 	granted   stamp         // when a quota was last given: the Quota Holding Time runs from there
 
-	// What the rule said when the above and the deadlines were set.
-	timeGrant, eventGrant, grants uint32
-	period, valid                 uint32
+	// volume is what was counted of the volume quota, uplink and downlink, by readings
+	// that have been taken; it begins below 0 by what the meter had when it was granted.
+	// For the state file alone: the worker counts for itself.
+	volume [2]int64
 
-	paused  bool
-	flowing bool // between the start and the stop of traffic
+	// What the rule said when the above was set.
+	volumeGrant, timeGrant, eventGrant, grants, valid uint32
+}
+
+// rare is m.more, an empty one to be read if there is none.
+func (m *meter) rare() *meterMore {
+	if m.more == nil {
+		return &meterMore{}
+	}
+	return m.more
+}
+
+// moreOf is m.more, which is made if it is not there.
+func (s *Server) moreOf(m *meter) *meterMore {
+	if m.more == nil {
+		m.more = &meterMore{granted: s.rep.tick}
+	}
+	return m.more
+}
+
+// needsMore says whether the meter of u must have a meterMore.
+func needsMore(u *pfcp.URR) bool {
+	return u.HasQuota() || u.Limits.EventThreshold != 0 || watchesTraffic(u) || !u.Rare().Monitoring.IsZero()
 }
 
 // tally is usage and the time that it took.
@@ -157,7 +215,7 @@ func (s *Server) usageInstalled(sess *session) {
 	for _, u := range sess.rules.urrs {
 		id := u.ID
 		if su.meter(id) == nil {
-			m := meter{urr: id, start: s.rep.tick, granted: s.rep.tick}
+			m := meter{urr: id, start: s.rep.tick}
 			if u.Informed(pfcp.InfoISTM) {
 				m.timed = s.rep.tick
 			}
@@ -169,11 +227,41 @@ func (s *Server) usageInstalled(sess *session) {
 	for i := range su.meters {
 		s.arm(&su.meters[i], su.rule(&su.meters[i]))
 	}
+	s.beginVolume(su)
 	s.schedule(su)
 }
 
 // arm sets what m waits for after u has been made or changed.
 func (s *Server) arm(m *meter, u *pfcp.URR) {
+	now := s.rep.tick
+	if m.more != nil || needsMore(u) {
+		s.armMore(s.moreOf(m), u)
+	}
+	switch {
+	case !u.Triggered(pfcp.TriggerPERIO) || u.Period == 0:
+		m.periodic, m.period = 0, 0
+	case m.period != u.Period:
+		m.periodic, m.period = now+seconds(u.Period), u.Period
+	}
+	if paused := u.Informed(pfcp.InfoINAM); paused != m.paused {
+		if m.timed != 0 && paused {
+			t := &tally{duration: time.Duration(now - m.timed)}
+			m.use(t.duration)
+			m.carryOver(t)
+			m.timed = 0
+		} else if !paused && u.Informed(pfcp.InfoISTM) {
+			m.timed = now
+		}
+		m.paused = paused
+	}
+	m.check = 0
+	if checked(m, u) {
+		m.check = now // the first look says when the next one is due
+	}
+}
+
+// armMore sets what a meter with limits beyond a threshold waits for.
+func (s *Server) armMore(m *meterMore, u *pfcp.URR) {
 	now := s.rep.tick
 	if m.timeGrant != u.TimeGrant {
 		m.timeGrant, m.used = u.TimeGrant, 0
@@ -186,35 +274,21 @@ func (s *Server) arm(m *meter, u *pfcp.URR) {
 		m.grants, m.granted = u.VolumeGrant+u.TimeGrant+u.EventGrant, now
 	}
 	switch {
-	case !u.Triggered(pfcp.TriggerPERIO) || u.Period == 0:
-		m.periodic, m.period = 0, 0
-	case m.period != u.Period:
-		m.periodic, m.period = now+seconds(u.Period), u.Period
-	}
-	switch {
 	case u.QuotaValidity == 0 || !u.HasQuota() || !u.Triggered(pfcp.TriggerQUVTI):
 		m.validity, m.valid = 0, 0
 	case granted || m.valid != u.QuotaValidity:
 		m.validity, m.valid = now+seconds(u.QuotaValidity), u.QuotaValidity
 	}
 	m.monitoring = 0
-	if wait := u.Monitoring.Sub(s.rep.now); !u.Monitoring.IsZero() && wait > 0 {
-		m.monitoring = now + stamp(wait)
+	if at := u.Rare().Monitoring; !at.IsZero() && at.After(s.rep.now) {
+		m.monitoring = now + stamp(at.Sub(s.rep.now))
 	}
-	if paused := u.Informed(pfcp.InfoINAM); paused != m.paused {
-		if m.timed != 0 && paused {
-			t := &tally{duration: time.Duration(now - m.timed)}
-			m.used += t.duration
-			m.carryOver(t)
-			m.timed = 0
-		} else if !paused && u.Informed(pfcp.InfoISTM) {
-			m.timed = now
-		}
-		m.paused = paused
-	}
-	m.check = 0
-	if checked(m, u) {
-		m.check = now // the first look says when the next one is due
+}
+
+// use counts time of use against the time quota, if there is one.
+func (m *meter) use(d time.Duration) {
+	if m.more != nil {
+		m.more.used += d
 	}
 }
 
@@ -259,7 +333,11 @@ func (s *Server) take(m *meter, u *pfcp.URR, usage *dataplane.Usage) *tally {
 	if !usage.Last.IsZero() {
 		m.last = max(m.last, s.rep.stamp(usage.Last))
 	}
-	m.used += t.duration
+	m.use(t.duration)
+	if m.more != nil {
+		m.more.volume[0] += int64(t.Uplink.Octets)
+		m.more.volume[1] += int64(t.Downlink.Octets)
+	}
 	return t
 }
 
@@ -274,14 +352,14 @@ func (s *Server) report(m *meter, u *pfcp.URR, reading *tally, why pfcp.UsageTri
 	}
 	var info pfcp.UsageInformation
 	start := m.start
-	if b := m.before; b != nil {
-		if m.beforeIn {
+	if b := m.rare().before; b != nil {
+		if m.more.beforeIn {
 			b = t.cut(b)
 		}
-		to = append(to, s.usageReport(u, b, pfcp.ReportMONIT, pfcp.UsageBeforeMonitoring, start, m.beforeAt))
-		start = m.beforeAt
+		to = append(to, s.usageReport(u, b, pfcp.ReportMONIT, pfcp.UsageBeforeMonitoring, start, m.more.beforeAt))
+		start = m.more.beforeAt
 		info = pfcp.UsageAfterMonitoring
-		m.before, m.beforeIn = nil, false
+		m.more.before, m.more.beforeIn = nil, false
 	}
 	m.start = s.rep.tick
 	return append(to, s.usageReport(u, &t, why, info, start, s.rep.tick))
@@ -305,13 +383,22 @@ func (s *Server) usageReport(u *pfcp.URR, t *tally, why pfcp.UsageTrigger, info 
 	return r
 }
 
-// bare is a report of an event, which has no measurement (TS 29.244 Table 7.5.8.3-1).
+// bare is a report of an event, which has no measurement (TS 29.244 Table 7.5.8.3-1). If
+// a PDR of the URR detects an application, the event is the application's (§5.4.11).
 func (s *Server) bare(su *sessionUsage, urr uint32, why pfcp.UsageTrigger) pfcp.UsageReport {
 	r := pfcp.UsageReport{URR: urr, Trigger: why, Events: []time.Time{s.rep.now}}
-	for _, p := range su.sess.rules.pdrs { // a UE address that the CP function did not give is news to it
-		if slices.Contains(p.URRIDs, urr) && len(p.PDI.UEAddresses) > 0 {
-			return r
+	known := false // a UE address that the CP function did not give is news to it
+	for _, p := range su.sess.rules.pdrs {
+		if !slices.Contains(p.URRIDs, urr) {
+			continue
 		}
+		known = known || len(p.PDI.UEAddresses) > 0
+		if r.Application == "" {
+			r.Application = p.PDI.ApplicationID
+		}
+	}
+	if known {
+		return r
 	}
 	for _, p := range su.sess.holds.prefixes {
 		r.UE = &pfcp.UEIPAddress{}
@@ -336,9 +423,12 @@ func (s *Server) inactivityTimer(sess *session, i *ie.IE) {
 		return
 	}
 	su := s.usageOf(sess)
-	su.idle, su.idleBase, su.idleCheck = time.Duration(v)*time.Second, s.rep.tick, 0
+	if su.idle == nil {
+		su.idle = &idleness{}
+	}
+	su.idle.timer, su.idle.base, su.idle.check = time.Duration(v)*time.Second, s.rep.tick, 0
 	if v != 0 {
-		su.idleCheck = s.rep.tick + seconds(v)
+		su.idle.check = s.rep.tick + seconds(v)
 	}
 	s.schedule(su)
 }

@@ -13,7 +13,7 @@ import (
 
 // volumeURR is a URR of volume that reports for the triggers.
 func volumeURR(id uint32, t pfcp.Triggers) *pfcp.URR {
-	return &pfcp.URR{ID: id, Method: pfcp.MethodVolume, Triggers: &t}
+	return &pfcp.URR{ID: id, Method: pfcp.MethodVolume, Triggers: t, HasTriggers: true}
 }
 
 func octets(n uint64) *pfcp.Volumes { return &pfcp.Volumes{Total: &n} }
@@ -49,7 +49,7 @@ func (b *reportBench) want(rs []*pfcp.UsageReport, want ...string) {
 func TestVolumeThreshold(t *testing.T) {
 	b := newReportBench(t, "")
 	u := volumeURR(1, pfcp.TriggerVOLTH)
-	u.Limits.VolumeThreshold, u.Information = octets(1000), p(pfcp.InfoMNOP)
+	u.Limits.VolumeThreshold, u.Information, u.HasInformation = octets(1000), pfcp.InfoMNOP, true
 	seid := b.session(7, u)
 	b.run(time.Second)
 	b.traffic(seid, 1, 400, 300)
@@ -83,7 +83,7 @@ func TestVolumeThreshold(t *testing.T) {
 func TestPeriodic(t *testing.T) {
 	b := newReportBench(t, "")
 	u := volumeURR(1, pfcp.TriggerPERIO|pfcp.TriggerVOLTH)
-	u.Period, u.Method, u.Information = 30, pfcp.MethodVolume|pfcp.MethodDuration, p(pfcp.InfoISTM)
+	u.Period, u.Method, u.Information, u.HasInformation = 30, pfcp.MethodVolume|pfcp.MethodDuration, pfcp.InfoISTM, true
 	one := b.session(1, u)
 	b.run(10 * time.Second)
 	b.session(2, u)
@@ -100,7 +100,7 @@ func TestPeriodic(t *testing.T) {
 	b.want(b.takeUsage())
 	b.run(6 * time.Second)
 	b.want(b.takeUsage(), "1#1 0x1 0+0 16s", "1#2 0x1 0+0 5s")
-	b.modify(one, (&pfcp.URR{ID: 1, Triggers: p(pfcp.TriggerVOLTH)}).IE(ie.UpdateURR))
+	b.modify(one, (&pfcp.URR{ID: 1, Triggers: pfcp.TriggerVOLTH, HasTriggers: true}).IE(ie.UpdateURR))
 	b.run(time.Minute)
 	for _, r := range b.take() {
 		if r.seid == 1 {
@@ -124,7 +124,7 @@ func TestTimeThreshold(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			b := newReportBench(t, "")
-			u := &pfcp.URR{ID: 1, Method: pfcp.MethodDuration, Triggers: p(pfcp.TriggerTIMTH), Information: &tc.info, Inactivity: tc.inactive}
+			u := &pfcp.URR{ID: 1, Method: pfcp.MethodDuration, Triggers: pfcp.TriggerTIMTH, HasTriggers: true, Information: tc.info, HasInformation: true, Inactivity: tc.inactive}
 			u.Limits.TimeThreshold = 20
 			seid := b.session(1, u)
 			begin := b.now
@@ -151,7 +151,7 @@ func TestTimeThreshold(t *testing.T) {
 func TestQuotas(t *testing.T) {
 	quota := func(f func(*pfcp.URR)) *pfcp.URR {
 		u := volumeURR(1, pfcp.TriggerVOLQU|pfcp.TriggerTIMQU|pfcp.TriggerQUHTI|pfcp.TriggerQUVTI|pfcp.TriggerEVEQU|pfcp.TriggerEVETH)
-		u.QuotaFAR = p(uint32(2))
+		u.More = &pfcp.URRMore{QuotaFAR: p(uint32(2))}
 		f(u)
 		return u
 	}
@@ -225,7 +225,7 @@ func TestMonitoringTime(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			b := newReportBench(t, "")
 			u := volumeURR(1, pfcp.TriggerVOLTH)
-			u.Limits.VolumeThreshold, u.Subsequent, u.Monitoring = octets(1000), tc.subsequent, b.now.Add(10*time.Second)
+			u.Limits.VolumeThreshold, u.More = octets(1000), &pfcp.URRMore{Subsequent: tc.subsequent, Monitoring: b.now.Add(10 * time.Second)}
 			seid := b.session(1, u)
 			b.traffic(seid, 1, 400, 0)
 			b.run(11 * time.Second)
@@ -238,7 +238,7 @@ func TestMonitoringTime(t *testing.T) {
 			}
 			r := b.takeUsage()
 			b.want(r, "1#0 0x1000 400+0", tc.after)
-			if r[0].Usage != pfcp.UsageBeforeMonitoring || r[1].Usage != pfcp.UsageAfterMonitoring || r[0].End.Unix() != u.Monitoring.Unix() || !r[1].Start.Equal(r[0].End) {
+			if r[0].Usage != pfcp.UsageBeforeMonitoring || r[1].Usage != pfcp.UsageAfterMonitoring || r[0].End.Unix() != u.More.Monitoring.Unix() || !r[1].Start.Equal(r[0].End) {
 				t.Errorf("%+v, %+v", r[0], r[1])
 			}
 		})
@@ -248,7 +248,7 @@ func TestMonitoringTime(t *testing.T) {
 // TestStartStop: the start and the stop of traffic are reported, each time.
 func TestStartStop(t *testing.T) {
 	b := newReportBench(t, "")
-	u := &pfcp.URR{ID: 1, Method: pfcp.MethodEvent, Triggers: p(pfcp.TriggerSTART | pfcp.TriggerSTOPT), Inactivity: 5}
+	u := &pfcp.URR{ID: 1, Method: pfcp.MethodEvent, Triggers: pfcp.TriggerSTART | pfcp.TriggerSTOPT, HasTriggers: true, Inactivity: 5}
 	seid := b.session(1, u)
 	b.run(time.Minute)
 	b.want(b.takeUsage())
@@ -276,7 +276,7 @@ func TestLinked(t *testing.T) {
 	b := newReportBench(t, "")
 	one, two, three := volumeURR(1, pfcp.TriggerVOLTH), volumeURR(2, pfcp.TriggerLIUSA), volumeURR(3, pfcp.TriggerPERIO|pfcp.TriggerLIUSA)
 	one.Limits.VolumeThreshold = octets(100)
-	two.Linked, three.Linked, three.Period = []uint32{1, 3}, []uint32{2}, 30
+	two.More, three.More, three.Period = &pfcp.URRMore{Linked: []uint32{1, 3}}, &pfcp.URRMore{Linked: []uint32{2}}, 30
 	seid := b.session(1, one, two, three)
 	b.traffic(seid, 2, 7, 0)
 	b.traffic(seid, 1, 100, 0)
@@ -293,14 +293,14 @@ func TestLinked(t *testing.T) {
 // TestInactiveMeasurement: with INAM nothing counts, time neither.
 func TestInactiveMeasurement(t *testing.T) {
 	b := newReportBench(t, "")
-	u := &pfcp.URR{ID: 1, Method: pfcp.MethodDuration | pfcp.MethodVolume, Triggers: p(pfcp.TriggerVOLTH), Information: p(pfcp.InfoISTM)}
+	u := &pfcp.URR{ID: 1, Method: pfcp.MethodDuration | pfcp.MethodVolume, Triggers: pfcp.TriggerVOLTH, HasTriggers: true, Information: pfcp.InfoISTM, HasInformation: true}
 	seid := b.session(1, u)
 	b.traffic(seid, 1, 5, 0)
 	b.run(10 * time.Second)
-	b.modify(seid, (&pfcp.URR{ID: 1, Information: p(pfcp.InfoISTM | pfcp.InfoINAM)}).IE(ie.UpdateURR))
+	b.modify(seid, (&pfcp.URR{ID: 1, Information: pfcp.InfoISTM | pfcp.InfoINAM, HasInformation: true}).IE(ie.UpdateURR))
 	b.traffic(seid, 1, 50, 0)
 	b.run(100 * time.Second)
-	b.modify(seid, (&pfcp.URR{ID: 1, Information: p(pfcp.InfoISTM)}).IE(ie.UpdateURR))
+	b.modify(seid, (&pfcp.URR{ID: 1, Information: pfcp.InfoISTM, HasInformation: true}).IE(ie.UpdateURR))
 	b.traffic(seid, 1, 6, 0)
 	b.run(time.Second)
 	b.want(b.usage(b.modify(seid, ie.NewQueryURR(ie.NewURRID(1)))), "1#0 0x80 11+0 11s")

@@ -54,7 +54,7 @@ func (s *Server) usageDeleted(sess *session, last []dataplane.Usage, room int) [
 		a := dataplane.UsageAnswer{Usages: last}
 		reports = append(reports, s.final(su, m, su.rule(m), usageIn(&a, m.urr))...)
 	}
-	su.out.next = parcel{}
+	su.out.next = nil
 	ies := s.respond(su, reports, ie.UsageReportWithinSessionDeletionResponse, room)
 	s.enqueue(su)
 	return ies
@@ -129,7 +129,8 @@ func (s *Server) respond(su *sessionUsage, reports []queuedReport, typ uint16, r
 		return ies
 	}
 	su.fit(rest, typ, 1<<30) // their UR-SEQNs, while their meters are there
-	su.out.next.usage = append(su.out.next.usage, rest...)
+	next := su.out.waiting()
+	next.usage = append(next.usage, rest...)
 	s.enqueue(su)
 	return append(ies, pfcp.AdditionalReportsIE(len(rest)))
 }

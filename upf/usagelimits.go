@@ -31,7 +31,7 @@ func (s *Server) limits(m *meter, u *pfcp.URR, usage *dataplane.Usage) (why pfcp
 		wait(left)
 	}
 	if q := u.Limits.TimeQuota; q != nil && !u.Spent {
-		if left := seconds(*q) - stamp(m.used+s.duration(m, u, usage)); left > 0 {
+		if left := seconds(*q) - stamp(m.rare().used+s.duration(m, u, usage)); left > 0 {
 			wait(left)
 		} else {
 			why, spent = why|pfcp.ReportTIMQU, true
@@ -42,7 +42,7 @@ func (s *Server) limits(m *meter, u *pfcp.URR, usage *dataplane.Usage) (why pfcp
 		last = max(last, s.rep.stamp(usage.Last))
 	}
 	if u.QuotaHolding != 0 && u.HasQuota() && !u.Spent {
-		if left := max(last, m.granted) + seconds(u.QuotaHolding) - now; left > 0 {
+		if left := max(last, m.rare().granted) + seconds(u.QuotaHolding) - now; left > 0 {
 			wait(left)
 		} else {
 			why, spent = why|pfcp.ReportQUHTI, true
@@ -86,19 +86,23 @@ func asked(u *pfcp.URR) (to pfcp.UsageTrigger) {
 // lookIdle reports a session that has had no packet for its User Plane Inactivity
 // Timer (TS 29.244 §5.11.3), once for each time that it falls idle.
 func (s *Server) lookIdle(su *sessionUsage, last time.Time) {
-	base := su.idleBase
+	i := su.idle
+	if i == nil || i.timer == 0 {
+		return
+	}
+	base := i.base
 	told := int64(1) // no packet at all
 	if !last.IsZero() {
 		base, told = max(base, s.rep.stamp(last)), last.UnixNano()
 	}
-	su.idleCheck = base + stamp(su.idle)
-	if su.idleCheck > s.rep.tick {
+	i.check = base + stamp(i.timer)
+	if i.check > s.rep.tick {
 		return
 	}
-	su.idleCheck = s.rep.tick + stamp(su.idle)
-	if su.idleTold != told {
-		su.idleTold = told
-		su.out.next.idle = true
+	i.check = s.rep.tick + stamp(i.timer)
+	if i.told != told {
+		i.told = told
+		su.out.waiting().idle = true
 		s.enqueue(su)
 	}
 }

@@ -15,7 +15,7 @@ import (
 // wake is guarded by the server's lock.
 type reporter struct {
 	clock func() time.Time
-	epoch time.Time // before the start, so that no stamp is 0
+	epoch time.Time // long before the start, so that no stamp is 0, nor one of the life before
 	send  func(peer netip.AddrPort, m message.Message, done func(message.Message, error)) error
 	rate  float64 // Session Report Requests a second to one peer
 
@@ -69,11 +69,14 @@ func newReporter(cfg *Config) *reporter {
 	return r
 }
 
+// epochAge is how far the epoch lies before the start.
+const epochAge = 20 * 365 * 24 * time.Hour
+
 // refresh looks at the clock.
 func (r *reporter) refresh() {
 	r.now = r.clock()
 	if r.epoch.IsZero() {
-		r.epoch = r.now.Add(-time.Second)
+		r.epoch = r.now.Add(-epochAge)
 	}
 	r.tick = stamp(r.now.Sub(r.epoch))
 }
@@ -154,7 +157,7 @@ func (s *Server) wantsLinked(su *sessionUsage, urr uint32) {
 	for i := range su.meters {
 		m := &su.meters[i]
 		u := su.rule(m)
-		if m.urr != urr && m.wanted == 0 && u.Triggered(pfcp.TriggerLIUSA) && slices.Contains(u.Linked, urr) {
+		if m.urr != urr && m.wanted == 0 && u.Triggered(pfcp.TriggerLIUSA) && slices.Contains(u.Rare().Linked, urr) {
 			s.wants(su, m.urr, pfcp.ReportLIUSA)
 		}
 	}
@@ -256,8 +259,8 @@ func (s *Server) monitored(list []reading) {
 // subsequent limits the meter starts again under them; without, it goes on, so that
 // the thresholds hold for all of it.
 func (s *Server) divide(su *sessionUsage, m *meter, u *pfcp.URR) {
-	m.monitoring = 0
-	reset := u.Subsequent != nil
+	m.more.monitoring = 0
+	reset := u.Rare().Subsequent != nil
 	s.read([]reading{{su, m.urr}}, reset, func(_ reading, usage *dataplane.Usage, _ time.Time) {
 		t := &tally{*usage, s.duration(m, u, usage)}
 		if reset {
@@ -267,7 +270,7 @@ func (s *Server) divide(su *sessionUsage, m *meter, u *pfcp.URR) {
 			t.add(m.carry)
 			m.carry = nil
 		}
-		m.before, m.beforeIn, m.beforeAt = t, !reset, s.rep.tick
+		m.more.before, m.more.beforeIn, m.more.beforeAt = t, !reset, s.rep.tick
 	})
 }
 

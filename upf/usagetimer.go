@@ -19,13 +19,13 @@ func (h timerHeap) Less(i, j int) bool { return h[i].deadline < h[j].deadline }
 // Swap changes two places.
 func (h timerHeap) Swap(i, j int) {
 	h[i], h[j] = h[j], h[i]
-	h[i].index, h[j].index = i, j
+	h[i].index, h[j].index = int32(i), int32(j)
 }
 
 // Push adds a *sessionUsage.
 func (h *timerHeap) Push(x any) {
 	su := x.(*sessionUsage)
-	su.index = len(*h)
+	su.index = int32(len(*h))
 	*h = append(*h, su)
 }
 
@@ -40,10 +40,10 @@ func (h *timerHeap) Pop() any {
 
 // schedule puts su where its earliest deadline belongs.
 func (s *Server) schedule(su *sessionUsage) {
-	next := sooner(su.out.retry, su.idleCheck)
+	next := sooner(su.out.retry, sooner(su.idle.due(), su.idle.dataDue()))
 	for i := range su.meters {
 		m := &su.meters[i]
-		for _, d := range [...]stamp{m.periodic, m.validity, m.monitoring, m.check} {
+		for _, d := range [...]stamp{m.periodic, m.rare().validity, m.rare().monitoring, m.check} {
 			next = sooner(next, d)
 		}
 	}
@@ -57,9 +57,9 @@ func (s *Server) schedule(su *sessionUsage) {
 	case was == 0:
 		heap.Push(&s.rep.timers, su)
 	case next == 0:
-		heap.Remove(&s.rep.timers, su.index)
+		heap.Remove(&s.rep.timers, int(su.index))
 	default:
-		heap.Fix(&s.rep.timers, su.index)
+		heap.Fix(&s.rep.timers, int(su.index))
 	}
 	if next != 0 && (was == 0 || next < was) {
 		s.rep.signal()
@@ -95,12 +95,15 @@ func (s *Server) expire() {
 			su.out.retry = 0
 			s.enqueue(su)
 		}
-		if su.idleCheck != 0 && su.idleCheck <= s.rep.tick {
+		if at := su.idle.dataDue(); at != 0 && at <= s.rep.tick {
+			s.reportDelayed(su)
+		}
+		if at := su.idle.due(); at != 0 && at <= s.rep.tick {
 			looks = append(looks, reading{su: su})
 		}
 		for i := range su.meters {
 			m := &su.meters[i]
-			if m.monitoring != 0 && m.monitoring <= s.rep.tick {
+			if at := m.rare().monitoring; at != 0 && at <= s.rep.tick {
 				monitored = append(monitored, reading{su, m.urr})
 			}
 			var why pfcp.UsageTrigger
@@ -110,9 +113,9 @@ func (s *Server) expire() {
 					m.periodic = s.rep.tick + seconds(m.period)
 				}
 			}
-			if m.validity != 0 && m.validity <= s.rep.tick {
+			if at := m.rare().validity; at != 0 && at <= s.rep.tick {
 				why |= pfcp.ReportQUVTI
-				m.validity = 0
+				m.more.validity = 0
 			}
 			if why != 0 {
 				s.wants(su, m.urr, why)

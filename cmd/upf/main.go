@@ -165,9 +165,6 @@ func serve(ctx context.Context, cfg *upf.Config, log *slog.Logger) (err error) {
 		case err := <-planeDone:
 			running = false
 			return fmt.Errorf("data plane: %w", err)
-		case e := <-plane.Events():
-			logEvent(log, e)
-			server.HandleEvent(e)
 		case <-usr1:
 			logCounters(log, server, plane)
 		}
@@ -238,13 +235,6 @@ func n3MTU(cfg *upf.GTPUConfig) int {
 		}
 	}
 	return ue + ip + udp + gtpu.GPDUContainerLen
-}
-
-func logEvent(log *slog.Logger, e dataplane.Event) {
-	log = log.With(upf.CategoryKey, "GTP-U")
-	if e.Kind == dataplane.ErrorIndicationReceived {
-		log.Debug("error indication", "from", e.From, "teid", fmt.Sprintf("%#x", e.TEID), "peer", e.Peer)
-	}
 }
 
 func logCounters(log *slog.Logger, server *upf.Server, plane *dataplane.Plane) {
