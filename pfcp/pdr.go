@@ -167,7 +167,9 @@ func (d *PDI) endpointMember(c *ie.IE) *Error {
 // the MAR's place, and the other way round.
 func (p *PDR) Apply(u *PDR) {
 	override(&p.Precedence, u.Precedence)
-	override(&p.PDI, u.PDI)
+	if u.PDI != nil {
+		p.PDI = u.PDI.inPlaceOf(p.PDI)
+	}
 	override(&p.OuterHeaderRemoval, u.OuterHeaderRemoval)
 	switch {
 	case u.FARID != nil:
@@ -184,6 +186,29 @@ func (p *PDR) Apply(u *PDR) {
 	if u.Unsupported != 0 {
 		p.Unsupported = u.Unsupported
 	}
+}
+
+// inPlaceOf is d, of an Update PDR, as the PDI that takes the place of old. It does so
+// whole (TS 29.244 Table 7.5.4.2-1), unless it says nothing of a tunnel nor of the UE's
+// addresses: as it stands it could match no packet. Open5GS's SMF changes the filters of
+// a QoS flow so; the rest stays.
+func (d *PDI) inPlaceOf(old *PDI) *PDI {
+	if old == nil || d.SourceInterface != old.SourceInterface ||
+		d.FTEID != nil || d.Endpoint != nil || len(d.UEAddresses) > 0 || len(d.FramedRoutes) > 0 {
+		return d
+	}
+	with := *d
+	with.FTEID, with.Endpoint, with.UEAddresses, with.FramedRoutes = old.FTEID, old.Endpoint, old.UEAddresses, old.FramedRoutes
+	if with.NetworkInstance == "" {
+		with.NetworkInstance = old.NetworkInstance
+	}
+	if with.QFIs == nil {
+		with.QFIs = old.QFIs
+	}
+	if with.InterfaceType == nil {
+		with.InterfaceType = old.InterfaceType
+	}
+	return &with
 }
 
 // IE encodes p as an IE of type typ: ie.CreatePDR or ie.UpdatePDR.

@@ -149,7 +149,7 @@ func (s *Server) associationSetup(peer netip.AddrPort, m *message.AssociationSet
 	if kept > 0 {
 		ies = append(ies, pfcp.SessionsRetainedIE())
 	}
-	return message.NewAssociationSetupResponse(0, append(ies, s.pools()...)...)
+	return message.NewAssociationSetupResponse(0, append(ies, s.pools(maxMessage-nodeHeader-size(ies))...)...)
 }
 
 // readSetup reads a node out of an Association Setup Request (TS 29.244 Table

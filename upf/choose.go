@@ -225,7 +225,8 @@ func (c *compiler) choose(source uint8, d *pfcp.PDI, rule pfcp.RuleID) (*pfcp.PD
 }
 
 // tunnel gives the F-TEID that d asks for: that of its CHOOSE ID, or a new one with
-// our first address of each family that is asked for.
+// our first address of each family that is asked for. To ask for none, which the
+// standard does not allow (TS 29.244 §8.2.3), is to ask for any: Open5GS did so once.
 func (c *compiler) tunnel(source uint8, d *pfcp.PDI, rule pfcp.RuleID) (pfcp.FTEID, *pfcp.Error) {
 	ask := d.FTEID
 	if ask.HasChooseID {
@@ -236,15 +237,16 @@ func (c *compiler) tunnel(source uint8, d *pfcp.PDI, rule pfcp.RuleID) (pfcp.FTE
 		}
 	}
 	var f pfcp.FTEID
+	anyFamily := !ask.ChooseV4 && !ask.ChooseV6
 	for _, i := range c.interfaces(source, d) {
 		a := i.Addr
 		if i.Advertise.IsValid() {
 			a = i.Advertise
 		}
 		switch {
-		case a.Is4() && ask.ChooseV4 && !f.IPv4.IsValid():
+		case a.Is4() && (ask.ChooseV4 || anyFamily) && !f.IPv4.IsValid():
 			f.IPv4 = a
-		case a.Is6() && ask.ChooseV6 && !f.IPv6.IsValid():
+		case a.Is6() && (ask.ChooseV6 || anyFamily) && !f.IPv6.IsValid():
 			f.IPv6 = a
 		}
 	}

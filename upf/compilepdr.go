@@ -207,6 +207,10 @@ func (c *compiler) filters(p *pfcp.PDR, d *pfcp.PDI, out *dataplane.PDR) *pfcp.E
 	fail := func(format string, args ...any) *pfcp.Error {
 		return ruleError(pfcp.RulePDR, uint32(p.ID), ie.SDFFilter, fmt.Sprintf(format, args...))
 	}
+	ue := out.UEAddrs
+	if len(ue) == 0 { // an uplink PDR that leaves them to its tunnel
+		ue = c.rules.UEAddrs
+	}
 	for _, f := range d.Filters {
 		narrows := f.HasDescription || f.HasTOS || f.HasSPI || f.HasLabel
 		if f.HasID && !narrows {
@@ -222,7 +226,7 @@ func (c *compiler) filters(p *pfcp.PDR, d *pfcp.PDI, out *dataplane.PDR) *pfcp.E
 		case f.HasSPI && f.SPI == 0:
 			return fail("SPI 0 is in no packet (RFC 4303 §2.1)")
 		}
-		filter := oriented(f.Description, out.UEAddrs)
+		filter := oriented(f.Description, ue)
 		filter.TOS, filter.TOSMask = f.TOS, f.TOSMask
 		filter.SPI, filter.FlowLabel, filter.HasLabel = f.SPI, f.FlowLabel, f.HasLabel
 		out.Filters = append(out.Filters, filter)
@@ -240,7 +244,7 @@ func (c *compiler) filters(p *pfcp.PDR, d *pfcp.PDI, out *dataplane.PDR) *pfcp.E
 		return ruleError(pfcp.RulePDR, uint32(p.ID), ie.ApplicationID, fmt.Sprintf("application %q has no flow description to tell its packets by", d.ApplicationID))
 	}
 	for _, fd := range flows {
-		out.Filters = append(out.Filters, oriented(fd, out.UEAddrs))
+		out.Filters = append(out.Filters, oriented(fd, ue))
 	}
 	return nil
 }

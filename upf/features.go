@@ -29,11 +29,16 @@ var upFeatures = []pfcp.UPFeature{
 func features() *ie.IE { return pfcp.FeaturesIE(upFeatures...) }
 
 // pools tells of the UE addresses that we can give out, one pool for each entry of
-// dnnList: its identity is the range itself.
-func (s *Server) pools() []*ie.IE {
+// dnnList: its identity is the range itself. What does not fit into room octets is left
+// out: it is an offer, and a CP function can ask for the addresses all the same.
+func (s *Server) pools(room int) []*ie.IE {
 	var ies []*ie.IE
 	for _, d := range s.cfg.DNNs {
-		ies = append(ies, pfcp.UEIPPoolIE(d.CIDR.String(), d.Name))
+		i := pfcp.UEIPPoolIE(d.CIDR.String(), d.Name)
+		if room -= i.MarshalLen(); room < 0 {
+			break
+		}
+		ies = append(ies, i)
 	}
 	return ies
 }

@@ -77,6 +77,7 @@ type bench struct {
 	plane *fakePlane
 	conn  *net.UDPConn
 	seq   uint32
+	heard uint32 // sequence number of the server's last request
 }
 
 const testConfig = `
@@ -345,6 +346,7 @@ func (b *bench) established(cpSEID uint64, r *rulesSpec) (uint64, message.Messag
 // capture is a line of a file in testdata/n4.
 type capture struct {
 	fromCP   bool
+	at       time.Duration // since the first
 	datagram []byte
 }
 
@@ -359,15 +361,22 @@ func readCapture(t testing.TB, file string) []capture {
 	scan := bufio.NewScanner(f)
 	scan.Buffer(nil, 1<<20)
 	for scan.Scan() {
-		dir, text, ok := strings.Cut(scan.Text(), " ")
-		if !ok || dir == "#" {
+		if strings.HasPrefix(scan.Text(), "#") {
 			continue
 		}
-		d, err := hex.DecodeString(text)
+		fields := strings.Fields(scan.Text())
+		if len(fields) != 3 {
+			t.Fatalf("%s: %q", file, scan.Text())
+		}
+		at, err := time.ParseDuration(fields[1] + "s")
 		if err != nil {
 			t.Fatal(err)
 		}
-		cs = append(cs, capture{dir == ">", d})
+		d, err := hex.DecodeString(fields[2])
+		if err != nil {
+			t.Fatal(err)
+		}
+		cs = append(cs, capture{fields[0] == ">", at, d})
 	}
 	if scan.Err() != nil || len(cs) == 0 {
 		t.Fatalf("%s: %d datagrams, %v", file, len(cs), scan.Err())

@@ -163,7 +163,15 @@ var smfAddr = netip.MustParseAddrPort("10.100.4.1:8805")
 
 func newReportBench(t testing.TB, more string) *reportBench {
 	t.Helper()
-	cfg, err := ParseConfig("test.yaml", []byte(testConfig+more))
+	b := newReportBenchWith(t, testConfig+more)
+	b.ask(message.NewAssociationSetupRequest(0, pfcp.NodeIDIE(cpNode), pfcp.RecoveryTimeStampIE(cpStarted)))
+	return b
+}
+
+// newReportBenchWith is a bench that nobody has an association with yet.
+func newReportBenchWith(t testing.TB, config string) *reportBench {
+	t.Helper()
+	cfg, err := ParseConfig("test.yaml", []byte(config))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -174,7 +182,6 @@ func newReportBench(t testing.TB, more string) *reportBench {
 	b.s.rep.epoch = time.Time{}
 	b.s.rep.refresh()
 	b.s.rep.send = b.send
-	b.ask(message.NewAssociationSetupRequest(0, pfcp.NodeIDIE(cpNode), pfcp.RecoveryTimeStampIE(cpStarted)))
 	return b
 }
 

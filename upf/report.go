@@ -157,10 +157,12 @@ func (p *parcel) addError(f pfcp.FTEID) {
 }
 
 // maxMessage is the longest message to a CP function, in octets: free5GC's takes no
-// more. sessionHeader is what a session's message has before its IEs.
+// more. sessionHeader and nodeHeader are what a session's message and another one have
+// before their IEs.
 const (
 	maxMessage    = 2048
 	sessionHeader = 16
+	nodeHeader    = 8
 )
 
 // size is what ies take, in octets.

@@ -3,6 +3,7 @@ package sockets
 import (
 	"errors"
 	"fmt"
+	"runtime"
 	"time"
 	"unsafe"
 
@@ -13,8 +14,8 @@ import (
 )
 
 // spin is how long Receive looks for packets before it sleeps: about what going to
-// sleep and waking costs.
-const spin = 20 * time.Microsecond
+// sleep and waking costs. On a machine of one core that would only keep others from it.
+var spin = map[bool]time.Duration{true: 20 * time.Microsecond}[runtime.NumCPU() > 1]
 
 // Driver is the I/O of one worker.
 //
