@@ -4,7 +4,7 @@
 //
 // The transport, [Endpoint], implements TS 29.244 §6.4 (reliable delivery) and
 // the parts of §7.6 (error handling) that come before a message is understood.
-// The typed view parses each IE once into values of this package ([CreatePDR],
+// The typed view parses each IE once into values of this package ([PDR],
 // [FAR], [MAR], ...); what is wrong with one is an [Error] that holds the Cause
 // and the Offending IE of the response.
 //

@@ -30,6 +30,7 @@ const (
 	SSET    = octet7 + 3 // SMF sets with one association for the set
 	MNOP    = octet7 + 4 // volumes in packets
 	MPAS    = octet8 + 0 // SMF sets with an association for each SMF
+	VTIME   = octet8 + 2 // validity times of quotas
 	IP6PL   = octet8 + 5 // IPv6 prefixes of other lengths than 64
 	MPTCP   = octet8 + 7
 	ATSSSLL = octet9 + 0

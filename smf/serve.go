@@ -52,7 +52,13 @@ func (s *SMF) serve(peer netip.AddrPort, req message.Message) message.Message {
 		s.log.Warn("node report", "upf", peer)
 		return message.NewNodeReportResponse(0, nodeID(s.node), ie.NewCause(ie.CauseRequestAccepted), nil)
 	case *message.AssociationUpdateRequest:
-		s.log.Info("association update", "upf", peer)
+		if i := m.PFCPAssociationReleaseRequest; i != nil && i.HasSARR() {
+			s.log.Info("the UPF asks for the release of the association", "upf", peer)
+			select {
+			case s.releases <- struct{}{}:
+			default: // it has asked already
+			}
+		}
 		return message.NewAssociationUpdateResponse(0, nodeID(s.node), ie.NewCause(ie.CauseRequestAccepted))
 	case *message.AssociationSetupRequest: // it is we who set up
 		return message.NewAssociationSetupResponse(0, nodeID(s.node),

@@ -6,7 +6,8 @@
 // policy changes, and takes all of it back when it ends. What it knows stands in
 // a [State] file; the N4 exchange can be written as a pcap.
 //
-// Implemented: association setup and release (§6.2.6, §6.2.8), heartbeats and
+// Implemented: association setup and release (§6.2.6, §6.2.8), also when the UPF asks for
+// it (§6.2.7.3): a new association is then tried until the UPF takes one. Heartbeats and
 // restart detection (§6.2.2, TS 23.007 §19A), session establishment, modification
 // and deletion (§6.3) with PDR, FAR, QER and MAR.
 //
@@ -63,6 +64,7 @@ type SMF struct {
 
 	policies chan policyChange
 	upfTimes chan time.Time // Recovery Time Stamps in the UPF's heartbeat requests
+	releases chan struct{}  // the UPF asks for the release of the association
 	seids    seidTable
 
 	// Of the goroutine of Run alone.
@@ -102,6 +104,7 @@ func New(cfg Config) (*SMF, error) {
 		recovery:    time.Now(),
 		policies:    make(chan policyChange, 1),
 		upfTimes:    make(chan time.Time, 1),
+		releases:    make(chan struct{}, 1),
 		policy:      cfg.Policy.Clone(),
 		uncounted:   true,
 		association: Down,
@@ -215,6 +218,8 @@ func (s *SMF) work(ctx context.Context) error {
 				settled = false
 			}
 			beat.Reset(s.policy.Heartbeat)
+		case <-s.releases:
+			s.goodbye(ctx)
 		case at := <-s.upfTimes:
 			s.seeRecovery(at)
 		case <-beat.C:

@@ -1,11 +1,13 @@
 package smf
 
 import (
+	"context"
 	"fmt"
 	"log/slog"
 	"net/netip"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -118,6 +120,53 @@ dnnList: [{dnn: internet, cidr: 10.60.0.0/16}]
 	if n := workers.count(); n != 0 {
 		t.Errorf("%d sessions are left on the UPF", n)
 	}
+}
+
+// TestDrained: a UPF that goes out of service and asks for the release of the association
+// gets it at once; when it is back it has its sessions again.
+func TestDrained(t *testing.T) {
+	cfg, err := upf.ParseConfig("test.yaml", []byte(`
+version: 1.0.3
+pfcp: {addr: 127.88.6.1, nodeID: 127.88.6.1, retransTimeout: 1s, maxRetrans: 3}
+gtpu: {forwarder: gtp5g, ifList: [{addr: 10.100.1.1, type: N3}]}
+dnnList: [{dnn: internet, cidr: 10.60.0.0/16}]
+`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	listen := func() (*upf.Server, *plane) {
+		workers := &plane{rules: map[uint64]*dataplane.Rules{}}
+		server, err := upf.Listen(cfg, workers, slog.New(slog.DiscardHandler))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return server, workers
+	}
+	server, workers := listen()
+	r := startAt(t, server.LocalAddr(), netip.MustParseAddr("127.88.6.2"), testPolicy())
+	r.await("settled state", settled)
+	if workers.count() == 0 {
+		t.Fatal("no session")
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	if err := server.Drain(ctx); err != nil {
+		t.Errorf("drain: %v", err)
+	}
+	if n := workers.count(); n != 0 {
+		t.Errorf("%d sessions are left on the UPF", n)
+	}
+	r.await("refused association", func(st State) bool { return st.Association == Down && st.Error != "" })
+	if err := server.Close(); err != nil {
+		t.Fatal(err)
+	}
+	server, workers = listen()
+	defer server.Close()
+	r.await("settled state", settled)
+	if workers.count() == 0 {
+		t.Error("no session after the UPF is back")
+	}
+	r.stop()
 }
 
 // checkRules compares a UPF's compiled rules with the policy's session and the

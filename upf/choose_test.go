@@ -3,6 +3,7 @@ package upf
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"testing"
 
 	"github.com/wmnsk/go-pfcp/ie"
@@ -276,4 +277,31 @@ func TestTrafficEndpoints(t *testing.T) {
 // String is what a refusal says, for comparison.
 func (r refusal) String() string {
 	return fmt.Sprintf("cause %d, offending IE %d, failed rule %q", r.cause, r.offending, r.failed)
+}
+
+// TestUEPrefixes: an IPv6 prefix has the length that the CP function says, by IP6PL or by
+// how much shorter than 64 bits a delegated one is.
+func TestUEPrefixes(t *testing.T) {
+	b := newBench(t)
+	b.associate()
+	for i, tc := range []struct {
+		ue   pfcp.UEIPAddress
+		want string
+	}{
+		{pfcp.UEIPAddress{IPv6: addr("2001:db8:1::1")}, "2001:db8:1::/64"},
+		{pfcp.UEIPAddress{IPv6: addr("2001:db8:2::1"), PrefixLen: 128}, "2001:db8:2::1/128"},
+		{pfcp.UEIPAddress{IPv6: addr("2001:db8:3:1::"), PrefixLen: 56}, "2001:db8:3::/56"},
+		{pfcp.UEIPAddress{IPv6: addr("2001:db8:4:1::"), Delegated: 16}, "2001:db8:4::/48"},
+	} {
+		r := plainSession(uint32(i+1), "10.60.0.1")
+		for _, p := range r.pdrs {
+			p.PDI.UEAddresses = []pfcp.UEIPAddress{tc.ue}
+		}
+		seid, _ := b.established(uint64(i+1), r)
+		rules := b.plane.of(seid)
+		want := []netip.Prefix{netip.MustParsePrefix(tc.want)}
+		if !slices.Equal(rules.UEAddrs, want) || !slices.Equal(rules.Downlink[0].UEAddrs, want) || !slices.Equal(rules.Uplink[0].UEAddrs, want) {
+			t.Errorf("%+v: %v, want %v", tc.ue, rules.UEAddrs, want)
+		}
+	}
 }

@@ -99,6 +99,7 @@ type BraidConfig struct {
 
 	Peers  []netip.Prefix // CP functions that we talk to; empty = any
 	State  string         // file that keeps the sessions over a restart; "" = they are not kept
+	Drain  time.Duration  // how long CP functions have at the end to release their associations; 0 = they are not asked
 	Echo   time.Duration  // between GTP-U Echo Requests to each peer; 0 = none
 	Grace  time.Duration  // after the start, during which an unknown TEID gets no Error Indication
 	UEToUE bool           // packets from UE to UE are switched here and do not go to N6

@@ -163,6 +163,7 @@ func TestBraidConfig(t *testing.T) {
 			b.Peers = prefixes("10.0.0.0/8", "10.0.0.1/32", "192.0.2.0/24", "fd00::1/128", "fd00::/64")
 		}},
 		{"peers: , nonGPP: , multiAccess: , state: ", func(*BraidConfig) {}},
+		{"drain: 2s", func(b *BraidConfig) { b.Drain = 2 * time.Second }},
 		{"echo: 0s, errorIndicationGrace: 0s", func(b *BraidConfig) { b.Echo, b.Grace = 0, 0 }},
 		{"ueToUE: local, routerAdvertisement: false, buffer: 10000, reportRate: 1", func(b *BraidConfig) {
 			b.UEToUE, b.RA, b.BufferPackets, b.ReportRate = true, false, 10000, 1

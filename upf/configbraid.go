@@ -16,7 +16,7 @@ const maxTUNName = 15
 
 // braidKeys are all keys of the section braid.
 var braidKeys = []string{
-	"workers", "tun", "heartbeat", "peers", "state", "echo", "errorIndicationGrace", "ueToUE", "routerAdvertisement",
+	"workers", "tun", "heartbeat", "peers", "state", "drain", "echo", "errorIndicationGrace", "ueToUE", "routerAdvertisement",
 	"buffer", "reportRate", "nonGPP", "multiAccess",
 }
 
@@ -28,6 +28,7 @@ func (r *reader) braid(s *section) BraidConfig {
 		Heartbeat:     s.duration("heartbeat", 0, 0, time.Hour),
 		Peers:         s.prefixes("peers"),
 		State:         s.text("state"),
+		Drain:         s.duration("drain", 0, 0, time.Hour),
 		Echo:          s.duration("echo", time.Minute, 0, time.Hour),
 		Grace:         s.duration("errorIndicationGrace", 30*time.Second, 0, time.Hour),
 		UEToUE:        s.oneOf("ueToUE", "n6", "n6", "local") == "local",

@@ -1,6 +1,7 @@
 package upf
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -117,6 +118,49 @@ func TestDropBufferedByRequest(t *testing.T) {
 				if plane.actions[i] != want {
 					t.Fatalf("installed %v, want %v", plane.actions, tc.want)
 				}
+			}
+		})
+	}
+}
+
+// TestBufferingDuration: a DL Buffering Duration in the answer to a report of downlink
+// data has what is buffered dropped when it is over, if it is buffered still.
+func TestBufferingDuration(t *testing.T) {
+	action := func(a uint16) *ie.IE { return (&pfcp.FAR{ID: 2, ApplyAction: p(a)}).IE(ie.UpdateFAR) }
+	for _, tc := range []struct {
+		name     string
+		duration time.Duration
+		meantime *ie.IE
+		dropped  bool
+	}{
+		{"nothing happens", 4 * time.Second, nil, true},
+		{"the UE is back", 4 * time.Second, action(pfcp.ActionFORW), false},
+		{"without end", pfcp.Forever, nil, false},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			b := newReportBench(t, "")
+			plane := &recordingPlane{fakePlane: fakePlane{rules: map[uint64]*dataplane.Rules{}}}
+			b.s.plane, b.cause = plane, 0
+			seid := b.session(1)
+			b.modify(seid, (&pfcp.BAR{ID: 1}).IE(ie.CreateBAR),
+				(&pfcp.FAR{ID: 2, ApplyAction: p(pfcp.ActionBUFF | pfcp.ActionNOCP), BARID: p(uint8(1))}).IE(ie.UpdateFAR))
+			b.s.rep.noticed(dataplane.Event{Kind: dataplane.DownlinkData, SEID: seid, PDR: 3})
+			b.step()
+			b.answer(b.take()[0], ie.CauseRequestAccepted, (&pfcp.BAR{ID: 1, Duration: &tc.duration}).IE(ie.UpdateBARWithinSessionReportResponse))
+			if tc.meantime != nil {
+				b.modify(seid, tc.meantime)
+			}
+			plane.actions = nil
+			b.run(3999 * time.Millisecond)
+			if len(plane.actions) != 0 {
+				t.Fatalf("installed %v before the time is over", plane.actions)
+			}
+			b.run(time.Hour)
+			if got := slices.Contains(plane.actions, dataplane.Drop); got != tc.dropped {
+				t.Errorf("installed %v", plane.actions)
+			}
+			if n := len(b.s.rep.timers); n != 0 {
+				t.Errorf("%d timers are left", n)
 			}
 		})
 	}

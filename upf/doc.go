@@ -15,7 +15,12 @@
 // ID and CP address (§7.4.6, §7.4.7). GTP-U paths are supervised, and their failure and
 // recovery reported (§7.4.5, TS 23.527 §5). PFDs of flow descriptions (§6.2.5); those
 // of URLs, domain names or custom content are refused. Sessions live on over an orderly
-// restart if the config names a state file.
+// restart if the config names a state file, with their usage, quotas and timers.
+//
+// One request is one step: the release of an association, or the restart of its CP
+// function, takes all its sessions away before anything else of N4 is answered. That is
+// about 8 µs a session, and what the plane takes to forget it: with 100,000 sessions
+// heartbeats wait for a second or two.
 //
 // Left out at this level: load and overload control, the enhanced association release
 // (EPFAR), clock drift, QoS of GTP-U paths, bundled messages.
@@ -23,9 +28,9 @@
 // docs/PFCP.md has every IE of the session messages and what becomes of it. Left
 // out, and refused where a rule asks for it: predefined rules, Ethernet and MBS
 // sessions, redirection, header enrichment, redundant transmission, session
-// reporting rules. Accepted without effect: thresholds and steering mode indicator of
-// a MAR, ATSSS control information, and of a QER its marking, its averaging window and
-// what is for paging.
+// reporting rules, an application and SDF filters in one PDI. Accepted without effect:
+// thresholds and steering mode indicator of a MAR, ATSSS control information, and of a
+// QER its marking, its averaging window and what is for paging.
 //
 // Local rules give sessions whose SMF knows no MAR (§5.20) one of the config: a session's
 // data network is its APN/DNN, or else the Network Instances of its PDRs, its slice the
@@ -36,5 +41,6 @@
 //
 // Usage is reported, and so are downlink data, error indications and inactivity
 // (TS 29.244 §5.2.2, §5.2.3.1, §5.2.5, §5.11.3, §7.5.8): docs/PFCP.md says what is done
-// of each IE.
+// of each IE. The server is the only reader of the plane's events: what a worker has told
+// of is taken before the rules change under it, so that no usage is ever too late.
 package upf

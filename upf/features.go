@@ -9,17 +9,19 @@ import (
 // upFeatures are the UP function features that Braid has (TS 29.244 §8.2.25), each
 // beside what shows it. What is not here is refused or without effect.
 var upFeatures = []pfcp.UPFeature{
-	pfcp.DDND,    // the delay of a BAR reaches dataplane.BAR
-	pfcp.DLBD,    // the duration and the count of a BAR bound what a FAR buffers
+	pfcp.DDND,    // TestDelayedDownlinkData
+	pfcp.DLBD,    // TestBufferingDuration
 	pfcp.FTUP,    // TestMultiAccessSession, TestChooseID
-	pfcp.PFDM,    // TestPFDManagement
-	pfcp.EMPU,    // dataplane.Rules.EndMarkers
-	pfcp.QUOAC,   // dataplane.URR.Spent
-	pfcp.FRRT,    // framed routes are among dataplane.Rules.UEAddrs
-	pfcp.UEIP,    // addresses out of the config's dnnList
+	pfcp.PFDM,    // TestPFDManagement, TestPFDChange
+	pfcp.EMPU,    // TestEndMarkers
+	pfcp.PDIU,    // TestTrafficEndpoints
+	pfcp.QUOAC,   // TestQuotas
+	pfcp.FRRT,    // TestFramedRoutes
+	pfcp.UEIP,    // TestUEAddressesChosen
 	pfcp.SSET,    // TestTakeover
-	pfcp.MNOP,    // dataplane.Volume counts packets beside octets
+	pfcp.MNOP,    // TestVolumeThreshold
 	pfcp.MPAS,    // TestTakeover, TestSetMemberEnds
+	pfcp.VTIME,   // TestQuotas
 	pfcp.IP6PL,   // TestUEPrefixes
 	pfcp.MPTCP,   // TestMultiAccessSession
 	pfcp.ATSSSLL, // TestMultiAccessSession

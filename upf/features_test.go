@@ -1,7 +1,11 @@
 package upf
 
 import (
+	"bytes"
+	"os"
 	"os/exec"
+	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -47,7 +51,7 @@ func TestFeatures(t *testing.T) {
 	names := map[pfcp.UPFeature]string{
 		pfcp.DDND: "DDND", pfcp.DLBD: "DLBD", pfcp.FTUP: "FTUP", pfcp.PFDM: "PFDM", pfcp.EMPU: "EMPU", pfcp.PDIU: "PDIU",
 		pfcp.QUOAC: "QUOAC", pfcp.FRRT: "FRRT", pfcp.EPFAR: "EPFAR", pfcp.UEIP: "UEIP", pfcp.SSET: "SSET", pfcp.MNOP: "MNOP",
-		pfcp.MPAS: "MPAS", pfcp.IP6PL: "IP6PL", pfcp.MPTCP: "MPTCP", pfcp.ATSSSLL: "ATSSS-LL",
+		pfcp.MPAS: "MPAS", pfcp.VTIME: "VTIME", pfcp.IP6PL: "IP6PL", pfcp.MPTCP: "MPTCP", pfcp.ATSSSLL: "ATSSS-LL",
 	}
 	set := func(text string) (on []string) {
 		for line := range strings.Lines(text) {
@@ -93,6 +97,37 @@ func TestFeatures(t *testing.T) {
 	for i, f := range all {
 		if got := set(frames[i+1]); !slices.Equal(got, []string{names[f]}) {
 			t.Errorf("%s: tshark reads %q", names[f], got)
+		}
+	}
+}
+
+// TestFeaturesAreTested: beside each feature that is told stands a test that there is.
+func TestFeaturesAreTested(t *testing.T) {
+	source, err := os.ReadFile("features.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	files, err := filepath.Glob("*_test.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var tests []byte
+	for _, f := range files {
+		b, err := os.ReadFile(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		tests = append(tests, b...)
+	}
+	lines := regexp.MustCompile(`(?m)^\tpfcp\.(\w+), +// (.+)$`).FindAllSubmatch(source, -1)
+	if len(lines) != len(upFeatures) {
+		t.Errorf("%d features are told, %d have a comment", len(upFeatures), len(lines))
+	}
+	for _, l := range lines {
+		for name := range bytes.SplitSeq(l[2], []byte(", ")) {
+			if !bytes.Contains(tests, append([]byte("\nfunc "), append(name, "(t *testing.T)"...)...)) {
+				t.Errorf("%s: there is no %s", l[1], name)
+			}
 		}
 	}
 }

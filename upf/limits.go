@@ -29,8 +29,12 @@ func (r ruleSet) bounded(apps applications) *pfcp.Error {
 		typ uint16
 		n   int
 	}{
-		{ie.CreateFAR, len(r.fars)}, {ie.CreateQER, len(r.qers)}, {ie.CreateURR, len(r.urrs)}, {ie.CreateMAR, len(r.mars)},
-		{ie.CreateBAR, len(r.bars)}, {ie.CreateTrafficEndpoint, len(r.endpoints)},
+		{ie.CreateFAR, len(r.fars)},
+		{ie.CreateQER, len(r.qers)},
+		{ie.CreateURR, len(r.urrs)},
+		{ie.CreateMAR, len(r.mars)},
+		{ie.CreateBAR, len(r.bars)},
+		{ie.CreateTrafficEndpoint, len(r.endpoints)},
 	} {
 		if kind.n > maxRules {
 			return tooMany(kind.typ, kind.n, maxRules)

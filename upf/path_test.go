@@ -40,7 +40,8 @@ func TestFarEnds(t *testing.T) {
 	idle.ApplyAction = p(pfcp.ActionBUFF)
 	r := ruleSet{fars: byID[uint32, *pfcp.FAR]{
 		to(1, "fd00::9"), copied, uncopied, idle, to(5, "0.0.0.0"),
-		{ID: 6, ApplyAction: p(pfcp.ActionFORW), Forwarding: &pfcp.Forwarding{}}, {ID: 7, ApplyAction: p(pfcp.ActionDROP)},
+		{ID: 6, ApplyAction: p(pfcp.ActionFORW), Forwarding: &pfcp.Forwarding{}},
+		{ID: 7, ApplyAction: p(pfcp.ActionDROP)},
 	}}
 	want := []netip.Addr{addr("fd00::9"), addr("10.0.0.1"), addr("10.0.0.5"), addr("10.0.0.2")}
 	if got := r.farEnds(); !slices.Equal(got, want) {

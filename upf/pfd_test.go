@@ -116,3 +116,66 @@ func TestRecompile(t *testing.T) {
 		}
 	}
 }
+
+// TestPFDChange: a PFD Management Request changes the rules of the sessions in force
+// whose PDRs name the application, and of no others. START reports say which
+// application it is.
+func TestPFDChange(t *testing.T) {
+	b := newReportBench(t, "")
+	request := func(cause uint8, pfds ...*ie.IE) {
+		t.Helper()
+		ies := b.ask(message.NewPFDManagementRequest(0, pfds...))
+		if i := first(ies, ie.Cause); i == nil || i.Payload[0] != cause {
+			t.Fatalf("answer %v", ies)
+		}
+	}
+	ports := func(seid uint64) (ports []uint16) {
+		for _, f := range b.plane.of(seid).Downlink[0].Filters {
+			for _, r := range f.RemotePorts {
+				ports = append(ports, r.First)
+			}
+		}
+		return ports
+	}
+	request(ie.CauseRequestAccepted, pfds("web", web))
+	named := plainSession(1, "10.60.0.1")
+	u := &pfcp.URR{ID: 1, Method: pfcp.MethodEvent, Triggers: pfcp.TriggerSTART, HasTriggers: true}
+	named.urrs = []*pfcp.URR{u}
+	named.pdrs[1].PDI.ApplicationID, named.pdrs[1].URRIDs = "web", []uint32{1}
+	var seid uint64
+	for _, i := range b.accepted(b.ask(establishment(1, named))) {
+		if i.Type == ie.FSEID {
+			f, _ := pfcp.ParseFSEID(i)
+			seid = f.SEID
+		}
+	}
+	other := b.session(2)
+	untouched := b.plane.of(other)
+	if got := ports(seid); !slices.Equal(got, []uint16{80, 443}) {
+		t.Fatalf("ports %v", got)
+	}
+	b.traffic(seid, 1, 0, 1)
+	b.step()
+	if r := b.takeUsage(); len(r) != 1 || r[0].Trigger != pfcp.ReportSTART || r[0].Application != "web" {
+		t.Errorf("reports %+v", r)
+	}
+
+	request(ie.CauseRequestAccepted, pfds("web", "permit out 6 from any 8080 to assigned"))
+	if got := ports(seid); !slices.Equal(got, []uint16{8080}) {
+		t.Errorf("ports after the change %v", got)
+	}
+	changed := b.plane.of(seid)
+	request(ie.CauseRequestAccepted, pfds("dns", dns))
+	if b.plane.of(seid) != changed || b.plane.of(other) != untouched {
+		t.Error("sessions that name other applications, or none, were installed again")
+	}
+	request(ie.CauseRequestAccepted, pfds("web")) // there is nothing to tell its packets by any more
+	if got := ports(seid); !slices.Equal(got, []uint16{8080}) {
+		t.Errorf("ports of an application that is gone %v, want those of before", got)
+	}
+	refused := plainSession(3, "10.60.0.9")
+	refused.pdrs[1].PDI.ApplicationID = "web"
+	if i := first(b.ask(establishment(3, refused)), ie.Cause); i.Payload[0] != pfcp.CauseUnknownApplicationID {
+		t.Errorf("a session that names it is answered with cause %d", i.Payload[0])
+	}
+}

@@ -204,6 +204,10 @@ func (s *Server) updateBAR(sess *session, i *ie.IE) {
 	}
 	if err != nil {
 		s.log.Error("BAR not changed", "seid", seidText(sess.seid), "err", err)
+		return
+	}
+	if b, err := pfcp.ParseBAR(i); err == nil && b.Duration != nil {
+		s.bufferFor(sess, *b.Duration)
 	}
 }
 

@@ -146,8 +146,9 @@ func (s *Server) LocalAddr() netip.AddrPort { return s.endpoint.LocalAddr() }
 func (s *Server) Dropped() uint64 { return s.endpoint.Dropped() }
 
 // Close ends N4, and waits until all that the server has started is gone. The
-// sessions stay in the plane; if the config names a state file, they are written
-// into it for the next life of the UPF.
+// sessions stay in the plane, which must run still; if the config names a state file,
+// they are written into it for the next life of the UPF, with what their meters say:
+// what the plane counts from then on is in nobody's report.
 func (s *Server) Close() error {
 	s.stop()
 	err := s.endpoint.Close()

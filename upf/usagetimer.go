@@ -96,7 +96,7 @@ func (s *Server) expire() {
 			s.enqueue(su)
 		}
 		if at := su.idle.dataDue(); at != 0 && at <= s.rep.tick {
-			s.reportDelayed(su)
+			s.expireDelayed(su)
 		}
 		if at := su.idle.due(); at != 0 && at <= s.rep.tick {
 			looks = append(looks, reading{su: su})

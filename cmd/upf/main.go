@@ -21,7 +21,6 @@ import (
 	"runtime"
 	"slices"
 	"syscall"
-	"time"
 
 	"github.com/braid-upf/braid/dataplane"
 	"github.com/braid-upf/braid/dataplane/driver/sockets"
@@ -171,15 +170,12 @@ func serve(ctx context.Context, cfg *upf.Config, log *slog.Logger) (err error) {
 	}
 }
 
-// drainTime is how long the CP functions have to end their associations with us.
-const drainTime = 2 * time.Second
-
-// drain takes the UPF out of service, unless its sessions outlive it in a file.
+// drain takes the UPF out of service, if the config gives the CP functions time for that.
 func drain(cfg *upf.Config, server *upf.Server, log *slog.Logger) {
-	if cfg.Braid.State != "" {
+	if cfg.Braid.Drain == 0 {
 		return
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), drainTime)
+	ctx, cancel := context.WithTimeout(context.Background(), cfg.Braid.Drain)
 	defer cancel()
 	if err := server.Drain(ctx); err != nil {
 		log.Info("not every CP function has released its association", "err", err)
