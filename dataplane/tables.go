@@ -3,7 +3,6 @@ package dataplane
 import (
 	"encoding/binary"
 	"slices"
-	"unsafe"
 
 	"github.com/braid-upf/braid/dataplane/driver"
 	"github.com/braid-upf/braid/packet"
@@ -78,16 +77,6 @@ func (t *teidTable) warm(out []*tunnel) {
 		}
 	}
 	t.warmed = warm
-}
-
-// bundle is what r is the first part of.
-func (r *ruleSet) bundle() *bundle { return (*bundle)(unsafe.Pointer(r)) }
-
-// warm loads what a packet needs that the first PDR detects, or the second. No load waits
-// for another.
-func (k *bundle) warm(pdr int) uint64 {
-	return uint64(k.lastPacket) ^ uint64(k.pdrs[pdr].qfis) ^ uint64(k.fars[pdr].id) ^ uint64(k.qers[pdr].id) ^
-		k.meters[0].total ^ k.meters[1].total
 }
 
 // ueTable finds the session of a UE address: tables of prefixes, IPv4 and IPv6 apart,
