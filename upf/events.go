@@ -10,7 +10,7 @@ import (
 // eventInbox holds the workers' events until the reporter's next step: who brings them
 // never waits for the server's lock.
 //
-// While there is an [Server.eventLoop], it alone takes events off the plane's channel.
+// While there is an [reporter.eventLoop], it alone takes events off the plane's channel.
 // Who wants all that have been emitted asks for them by flush: the loop accepts that with
 // no event in its hands, and empties the channel first.
 type eventInbox struct {
@@ -50,17 +50,17 @@ func (in *eventInbox) drain(ch <-chan dataplane.Event) {
 	}
 }
 
-// eventLoop brings the plane's events into the inbox until stop is closed.
-func (s *Server) eventLoop(stop <-chan struct{}) {
-	in, events := &s.rep.inbox, s.plane.Events()
+// eventLoop brings events into the inbox until stop is closed.
+func (r *reporter) eventLoop(events <-chan dataplane.Event, flush <-chan chan<- struct{}, stop <-chan struct{}) {
+	in := &r.inbox
 	for {
 		select {
 		case <-stop:
 			return
 		case e := <-events:
-			s.rep.noticed(e)
+			r.noticed(e)
 			in.drain(events)
-		case done := <-in.flush:
+		case done := <-flush:
 			in.drain(events)
 			close(done)
 		}
@@ -75,9 +75,9 @@ type eventReader struct {
 
 // startEvents starts the event loop; the server's lock is held.
 func (s *Server) startEvents() {
-	s.rep.inbox.flush = make(chan chan<- struct{})
-	s.events.stop = make(chan struct{})
-	s.events.done.Go(func() { s.eventLoop(s.events.stop) })
+	flush, stop, events := make(chan chan<- struct{}), make(chan struct{}), s.plane.Events()
+	s.rep.inbox.flush, s.events.stop = flush, stop
+	s.events.done.Go(func() { s.rep.eventLoop(events, flush, stop) })
 }
 
 // endEvents ends the event loop; the server's lock is held, so that nobody asks it for

@@ -372,7 +372,9 @@ func TestRouterAdvertisements(t *testing.T) {
 	}
 	for _, tc := range tests {
 		t.Run(tc.name, func(t *testing.T) {
+			b.s.mu.Lock()
 			b.s.cfg.Braid.RA = tc.config
+			b.s.mu.Unlock()
 			r := plainSession(0x20, "10.60.0.20")
 			if tc.ip {
 				r.pdrs[1].PDI.UEAddresses = v6

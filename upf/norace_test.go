@@ -1,0 +1,5 @@
+//go:build !race
+
+package upf
+
+const raceDetector = false

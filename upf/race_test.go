@@ -1,0 +1,6 @@
+//go:build race
+
+package upf
+
+// raceDetector says whether the test runs under it: everything takes more memory there.
+const raceDetector = true
