@@ -12,6 +12,7 @@ import (
 	"github.com/wmnsk/go-pfcp/message"
 
 	"github.com/braid-upf/braid/dataplane"
+	"github.com/braid-upf/braid/dataplane/driver/memory"
 	"github.com/braid-upf/braid/pfcp"
 )
 
@@ -67,13 +68,15 @@ type coster struct {
 	now   time.Time
 }
 
-func newCoster(tb testing.TB) *coster {
+func newCoster(tb testing.TB) *coster { return newCosterWith(tb, &blindPlane{}) }
+
+func newCosterWith(tb testing.TB, plane Plane) *coster {
 	tb.Helper()
 	cfg, err := ParseConfig("test.yaml", []byte(testConfig))
 	if err != nil {
 		tb.Fatal(err)
 	}
-	s := newServer(cfg, &blindPlane{}, slog.New(slog.DiscardHandler))
+	s := newServer(cfg, plane, slog.New(slog.DiscardHandler))
 	c := &coster{tb: tb, s: s, inbox: pfcp.NewInbox(pfcp.Config{Malformed: s.malformed}, s.handle), now: time.Unix(1_700_000_000, 0)}
 	c.receive(datagramOf(tb, message.NewAssociationSetupRequest(1<<23, pfcp.NodeIDIE(cpNode), pfcp.RecoveryTimeStampIE(cpStarted))))
 	return c
@@ -107,10 +110,25 @@ func heapOctets() int {
 	return int(m.HeapAlloc)
 }
 
-// TestSessionMemory: what an ordinary session of free5GC takes on this side.
+// TestSessionMemory: what an ordinary session of free5GC takes on this side, and with the
+// packet path, all tables counted; of the driver's there are those of the memory driver.
 func TestSessionMemory(t *testing.T) {
-	const sessions, bound = 20_000, 2350 // 2,284 measured; 650 of them are the two URRs and their meters
-	c := newCoster(t)
+	t.Run("control side", func(t *testing.T) {
+		// 2,284 measured; 650 of them are the two URRs and their meters
+		sessionMemory(t, 2350, &blindPlane{})
+	})
+	t.Run("whole", func(t *testing.T) {
+		plane, err := dataplane.New(dataplane.Config{Set: memory.New(1, addr("10.100.3.1")), Buffers: 8, Keys: 1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		sessionMemory(t, 4096, plane)
+	})
+}
+
+func sessionMemory(t *testing.T, bound int, plane Plane) {
+	const sessions = 20_000
+	c := newCosterWith(t, plane)
 	before := heapOctets()
 	for n := range uint32(sessions) {
 		req := free5GCSession(n)
@@ -126,6 +144,7 @@ func TestSessionMemory(t *testing.T) {
 	if each > bound && !raceDetector {
 		t.Errorf("%d octets a session, more than %d", each, bound)
 	}
+	runtime.KeepAlive(plane)
 }
 
 // BenchmarkEstablishment takes establishment requests of free5GC from the datagram to
