@@ -51,6 +51,6 @@ func (r *ruleSet) bundle() *bundle { return (*bundle)(unsafe.Pointer(r)) }
 // warm loads what a packet needs that the first PDR detects, or the second. No load waits
 // for another.
 func (k *bundle) warm(pdr int) uint64 {
-	return uint64(k.lastPacket) ^ uint64(k.pdrs[pdr].qfis) ^ uint64(k.fars[pdr].id) ^ uint64(k.qers[pdr].id) ^
+	return uint64(k.lastPacket) ^ k.pdrs[pdr].qfis ^ uint64(k.fars[pdr].id) ^ uint64(k.qers[pdr].id) ^
 		k.meters[0].total ^ k.meters[1].total
 }

@@ -134,12 +134,3 @@ func inPorts(rs []PortRange, port uint16, t *tuple) bool {
 	}
 	return false
 }
-
-func matchesAny(fs []filter, t *tuple) bool {
-	for i := range fs {
-		if fs[i].matches(t) {
-			return true
-		}
-	}
-	return len(fs) == 0
-}
