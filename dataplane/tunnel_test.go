@@ -83,17 +83,19 @@ func TestUplinkClassifier(t *testing.T) {
 	}
 }
 
-// TestCopies: every tunnel that FAR names gets its copy, whole and with its own header.
+// TestCopies: every tunnel that FAR names gets its copy, whole and with its own header,
+// outer TOS included.
 func TestCopies(t *testing.T) {
 	r := awake(gnbTEID)
 	r.Downlink[0].FAR.Duplicates = []OuterHeader{{TEID: 0x71, Peer: psa}, {TEID: 0x72, Peer: psa, TOS: 0x20}}
+	r.Downlink[0].FAR.OuterHeader.TOS = 0xb8
 	f := newFixture(t, 1, r)
 	f.down(500)
 	n3, _ := f.sent()
 	seen := map[uint32]bool{}
 	for _, m := range n3 {
 		h, in := inner(t, m.Bytes)
-		seen[h.TEID] = in.End == 500
+		seen[h.TEID] = in.End == 500 && m.TOS == map[uint32]uint8{0x72: 0x20, gnbTEID: 0xb8}[h.TEID]
 	}
 	if len(n3) != 3 || !seen[0x71] || !seen[0x72] || !seen[gnbTEID] {
 		t.Errorf("%d packets, TEIDs with whole packets: %v", len(n3), seen)

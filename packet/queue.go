@@ -1,11 +1,11 @@
 package packet
 
 // Queue is a first-in first-out list of buffers, linked through the buffers
-// themselves. The zero value is empty. A buffer is in one queue at most, goes to no
-// pool while it is there, and keeps its length.
+// themselves. The zero value is empty. A buffer is in one queue at most and goes to
+// no pool while it is there.
 type Queue struct {
 	head, tail *Buffer
-	n, bytes   int
+	n          int
 }
 
 // Push puts b behind the others.
@@ -17,7 +17,6 @@ func (q *Queue) Push(b *Buffer) {
 	}
 	q.tail = b
 	q.n++
-	q.bytes += b.Len()
 }
 
 // Pop takes out the buffer that has been in q the longest; nil = q is empty.
@@ -28,7 +27,6 @@ func (q *Queue) Pop() *Buffer {
 	}
 	q.head, b.next = b.next, nil
 	q.n--
-	q.bytes -= b.Len()
 	return b
 }
 
@@ -44,15 +42,11 @@ func (q *Queue) Append(o *Queue) {
 	}
 	q.tail = o.tail
 	q.n += o.n
-	q.bytes += o.bytes
 	*o = Queue{}
 }
 
 // Len is the number of buffers in q.
 func (q *Queue) Len() int { return q.n }
-
-// Bytes is the length of the packets in q together.
-func (q *Queue) Bytes() int { return q.bytes }
 
 // PutAll gives back every buffer of q, which is empty then.
 func (p *Pool) PutAll(q *Queue) {
