@@ -318,6 +318,9 @@ func (c *compiler) far(f *FAR, to *far) (err error) {
 		to.action = actionUEs
 	case f.To == ToCore:
 		to.action = actionN6
+		if f.TOS != nil {
+			to.mark, to.out.tos = true, *f.TOS
+		}
 	}
 	if err != nil {
 		return err

@@ -88,6 +88,10 @@ type FAR struct {
 	To          Destination  // where Forward leads; valid whatever Action is
 	OuterHeader *OuterHeader // the tunnel to To; nil = none: N6, or [ToUEs]
 
+	// TOS has the DSCP of packets that leave by N6, whose ECN bits stay; nil = they leave
+	// as they came. The TOS of a tunnel's packets is its outer header's.
+	TOS *uint8
+
 	Duplicates []OuterHeader // tunnels that get a copy each (DUPL)
 	BAR        *BAR          // how Buffer does; nil = as the UPF is set up
 }

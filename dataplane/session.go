@@ -169,6 +169,7 @@ type far struct {
 	action action
 	notify bool
 	told   bool     // of the first packet
+	mark   bool     // with actionN6: packets get the DSCP of out.tos
 	more   *farMore // nil if there is nothing of it
 	out    egress   // valid with actionTunnel
 }

@@ -2,6 +2,7 @@ package dataplane
 
 import (
 	"bytes"
+	"encoding/binary"
 	"net/netip"
 	"testing"
 
@@ -189,5 +190,32 @@ func TestIndirectForwarding(t *testing.T) {
 	f.down(100) // nothing of it is left for the next packet
 	if m := f.oneN3(); bytes.Contains(m.Bytes[:20], number[:3]) {
 		t.Errorf("%x", m.Bytes)
+	}
+}
+
+// TestMarkN6: packets that leave by N6 get the FAR's DSCP and keep their ECN bits.
+func TestMarkN6(t *testing.T) {
+	r := awake(gnbTEID)
+	tos := uint8(0xb8)
+	r.Uplink[0].FAR.TOS = &tos
+	f := newFixture(t, 1, r)
+	for _, in := range [][]byte{udp(ue1, server, 1, 2, 10), udp(ue6, upf6, 1, 2, 10), tcp(ue1, server, 1, 80, packet.ACK)} {
+		packet.SetDSCP(in, 0x28)
+		if in[0]>>4 == 4 {
+			in[1] |= 1 // ECT(1)
+			binary.BigEndian.PutUint16(in[10:], 0)
+			binary.BigEndian.PutUint16(in[10:], ^packet.Fold(packet.Sum(in[:20])))
+		}
+		f.n3(gnb, gpdu(teid3GPP, 9, in))
+		out := f.oneN6()
+		var was, is packet.Info
+		packet.Parse(in, &was)
+		packet.Parse(out, &is)
+		if is.TOS != tos|was.TOS&3 {
+			t.Errorf("TOS %#x became %#x, want DSCP %#x and the same ECN", was.TOS, is.TOS, tos)
+		}
+		if in[0]>>4 == 4 && packet.Fold(packet.Sum(out[:20])) != 0xffff {
+			t.Errorf("header checksum of %x is wrong", out)
+		}
 	}
 }

@@ -107,6 +107,10 @@ func (w *worker) leave(b *packet.Buffer, r *ruleSet, d *pdr) {
 	case instead == nil:
 		instead = d.far
 	}
+	if instead != nil && instead.mark {
+		packet.SetDSCP(b.Bytes(), instead.out.tos)
+		w.ip.TOS = instead.out.tos&^3 | w.ip.TOS&3
+	}
 	if instead != nil && instead.action == actionN6 && r.proxied {
 		w.proxyUplink(b, r.session, d)
 		return

@@ -101,6 +101,9 @@ func (c *compiler) destination(f *pfcp.FAR, far *dataplane.FAR) *pfcp.Error {
 		if far.OuterHeader == nil && w.OuterHeader != nil && far.Action == dataplane.Forward {
 			far.Action = dataplane.Drop // a tunnel of N9 to nowhere
 		}
+		if w.OuterHeader == nil {
+			far.TOS = w.TOS
+		}
 	case pfcp.InterfaceCPFunction:
 		far.To = dataplane.ToCP
 		if far.OuterHeader == nil && far.Action == dataplane.Forward {

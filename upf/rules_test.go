@@ -64,6 +64,10 @@ func TestFARs(t *testing.T) {
 			dataplane.FAR{ID: 1, Action: dataplane.Forward, To: dataplane.ToUEs},
 		},
 		{
+			"marked on N6", func(r *rulesSpec) { r.fars[0].Forwarding.TOS = p(uint8(0x28)) }, 0,
+			dataplane.FAR{ID: 1, Action: dataplane.Forward, TOS: p(uint8(0x28))},
+		},
+		{
 			"marked", func(r *rulesSpec) { r.fars[1].Forwarding.TOS = p(uint8(0xb8)) }, 1,
 			dataplane.FAR{ID: 2, Action: dataplane.Forward, To: dataplane.ToAccess, OuterHeader: &dataplane.OuterHeader{
 				TEID: 0x101, Peer: netip.MustParseAddrPort("10.100.1.2:2152"), TOS: 0xb8,
