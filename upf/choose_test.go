@@ -29,6 +29,7 @@ dnnList:
 func TestTunnelAddresses(t *testing.T) {
 	b := newBench(t)
 	b.associate()
+	b.s.mu.Lock()
 	b.s.cfg.GTPU.Interfaces = []Interface{
 		{Addr: addr("10.100.9.1"), Type: "N9"},
 		{Addr: addr("10.100.3.1"), Type: "N3", Advertise: addr("198.51.100.1")},
@@ -36,6 +37,7 @@ func TestTunnelAddresses(t *testing.T) {
 		{Addr: addr("2001:db8:3::1"), Type: "N3"},
 		{Addr: addr("10.100.9.2"), Type: "N9", Name: "second"},
 	}
+	b.s.mu.Unlock()
 	choose := func(v4, v6 bool) *pfcp.FTEID { return &pfcp.FTEID{Choose: true, ChooseV4: v4, ChooseV6: v6} }
 	tests := []struct {
 		name     string

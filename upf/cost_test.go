@@ -127,7 +127,10 @@ func TestSessionMemory(t *testing.T) {
 }
 
 func sessionMemory(t *testing.T, bound int, plane Plane) {
-	const sessions = 20_000
+	sessions := 20_000
+	if raceDetector {
+		sessions = 1000 // what it takes is not held against it
+	}
 	c := newCosterWith(t, plane)
 	before := heapOctets()
 	for n := range uint32(sessions) {

@@ -6,9 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"net/netip"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -409,6 +411,13 @@ func writeHexDump(w *strings.Builder, d []byte) {
 		fmt.Fprintf(w, "%06x % x\n", i, d[i:min(i+16, len(d))])
 	}
 	w.WriteString("\n")
+}
+
+// seids are those of the sessions that it has.
+func (p *fakePlane) seids() []uint64 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.Collect(maps.Keys(p.rules))
 }
 
 func (p *fakePlane) count() int {

@@ -94,7 +94,7 @@ func TestLocalRuleFits(t *testing.T) {
 				t.Fatalf("%+v", got)
 			}
 			var got *steer.Policy
-			for seid := range b.plane.rules {
+			for _, seid := range b.plane.seids() {
 				if m := b.marOf(seid); m != nil {
 					got = &m.Policy
 				}

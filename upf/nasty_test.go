@@ -313,7 +313,7 @@ func TestNastyDatagrams(t *testing.T) {
 				cause = refusalOf(t, m).cause
 			}
 			t.Logf("%d octets: %v, cause %d", len(it), best, cause)
-			if best > worstDatagram {
+			if best > worstDatagram && !raceDetector {
 				t.Errorf("took %v", best)
 			}
 		})

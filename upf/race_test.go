@@ -2,5 +2,6 @@
 
 package upf
 
-// raceDetector says whether the test runs under it: everything takes more memory there.
+// raceDetector says whether the test runs under it: everything takes more memory and
+// more time there.
 const raceDetector = true

@@ -290,9 +290,11 @@ func TestFilterFields(t *testing.T) {
 		}
 		return fd
 	}
+	b.s.mu.Lock()
 	b.s.apps = map[string][]pfcp.FlowDescription{
 		"video": {flow("permit out 17 from 192.0.2.0/24 443 to assigned"), flow("permit out 6 from 192.0.2.0/24 to any")}, "nothing": nil,
 	}
+	b.s.mu.Unlock()
 	server := netip.MustParsePrefix("192.0.2.0/24")
 	tests := []struct {
 		name    string

@@ -211,7 +211,10 @@ func TestStateNotWritable(t *testing.T) {
 
 // TestStateOfManySessions: 10,000 sessions are back within two seconds.
 func TestStateOfManySessions(t *testing.T) {
-	const sessions = 10_000
+	sessions := 10_000
+	if raceDetector {
+		sessions = 500
+	}
 	file := filepath.Join(t.TempDir(), "state")
 	cfg := testCfg(t, func(*Config) {})
 	first := &fakePlane{rules: map[uint64]*dataplane.Rules{}}
