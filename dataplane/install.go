@@ -11,7 +11,7 @@ import (
 // Install makes r the rules of session r.SEID from the worker's next burst on; when
 // it returns nil they are in force. On an error nothing has changed: the rules are
 // contradictory, an identifier is another session's ([ErrTEIDInUse],
-// [ErrUEAddrInUse]), steering is full, or the plane has stopped. The plane keeps r.
+// [ErrUEAddrInUse]), steering is full, or the plane has stopped. r must not change afterwards.
 // It returns the last readings of the URRs that r has no more.
 func (p *Plane) Install(r *Rules) ([]Usage, error) {
 	p.mu.Lock()
