@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/wmnsk/go-pfcp/ie"
 	"github.com/wmnsk/go-pfcp/message"
@@ -119,6 +120,7 @@ func TestNoLateUsage(t *testing.T) {
 				return
 			default:
 				plane.traffic()
+				time.Sleep(time.Microsecond) // let others have the plane, too
 			}
 		}
 	})
@@ -137,7 +139,11 @@ func TestNoLateUsage(t *testing.T) {
 	}
 	ask(message.NewAssociationSetupRequest(0, pfcp.NodeIDIE(cpNode), pfcp.RecoveryTimeStampIE(cpStarted)))
 	urr := func(id uint32) *ie.IE { return thresholdURR(id, 1000).IE(ie.CreateURR) }
-	for n := range 500 {
+	sessions := 500
+	if raceDetector {
+		sessions = 50
+	}
+	for n := range sessions {
 		r := plainSession(uint32(n+1), fmt.Sprintf("10.60.%d.%d", n/250, n%250+1))
 		for _, d := range r.pdrs {
 			d.URRIDs = []uint32{1}
