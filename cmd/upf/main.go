@@ -121,7 +121,9 @@ func serve(ctx context.Context, cfg *upf.Config, log *slog.Logger) (err error) {
 	usr1 := make(chan os.Signal, 1)
 	signal.Notify(usr1, syscall.SIGUSR1)
 	defer signal.Stop(usr1)
-	set, err := sockets.Open(driverConfig(cfg))
+	driver := driverConfig(cfg)
+	makeRoom(driver.Workers)
+	set, err := sockets.Open(driver)
 	if err != nil {
 		return fmt.Errorf("data plane: %w", err)
 	}
@@ -179,6 +181,17 @@ func drain(cfg *upf.Config, server *upf.Server, log *slog.Logger) {
 	defer cancel()
 	if err := server.Drain(ctx); err != nil {
 		log.Info("not every CP function has released its association", "err", err)
+	}
+}
+
+// makeRoom lets Go run as many goroutines at once as there are workers, and the control
+// side beside them: a worker that waits for packets keeps its place until the runtime
+// takes it away, which can take milliseconds, and one that is busy does not yield. How
+// the cores are shared is then the kernel's to say.
+func makeRoom(workers int) {
+	const control = 2
+	if n := workers + control; n > runtime.GOMAXPROCS(0) {
+		runtime.GOMAXPROCS(n)
 	}
 }
 
