@@ -111,9 +111,16 @@ func rogueAdvertisement() []byte {
 }
 
 // TestCPFunction: solicitations go to the SMF where its rules say so, and what it
-// answers goes to the UE (Open5GS).
+// answers goes to the UE, out of a tunnel of its own or of the one that the UE's packets
+// come out of (Open5GS).
 func TestCPFunction(t *testing.T) {
-	const fromCP, toCP = 0x2a0000cc, 0xcc
+	for name, fromCP := range map[string]uint32{"tunnel of its own": 0x2a0000cc, "the UE's tunnel": teid3GPP} {
+		t.Run(name, func(t *testing.T) { testCPFunction(t, fromCP) })
+	}
+}
+
+func testCPFunction(t *testing.T, fromCP uint32) {
+	const toCP = 0xcc
 	r := awake(gnbTEID)
 	r.Advertise = true
 	r.Uplink = append([]PDR{{
@@ -138,4 +145,6 @@ func TestCPFunction(t *testing.T) {
 	if m.Peer != gnb || h.TEID != gnbTEID || in.Dst != packet.AllNodes {
 		t.Errorf("to %v, TEID %#x, for %v", m.Peer, h.TEID, in.Dst.Netip())
 	}
+	f.n3(gnb, gpdu(teid3GPP, 9, udp(ue1, server, 1, 2, 0))) // the UE's other packets
+	f.oneN6()
 }
