@@ -202,7 +202,7 @@ func TestMarkN6(t *testing.T) {
 	for _, in := range [][]byte{udp(ue1, server, 1, 2, 10), udp(ue6, upf6, 1, 2, 10), tcp(ue1, server, 1, 80, packet.ACK)} {
 		packet.SetDSCP(in, 0x28)
 		if in[0]>>4 == 4 {
-			in[1] |= 1 // ECT(1)
+			in[1] |= 1 // an ECN bit
 			binary.BigEndian.PutUint16(in[10:], 0)
 			binary.BigEndian.PutUint16(in[10:], ^packet.Fold(packet.Sum(in[:20])))
 		}

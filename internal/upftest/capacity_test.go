@@ -25,6 +25,7 @@ const (
 	mostP99         = 10 * time.Millisecond
 	besideSessions  = 16
 	besidePerSecond = 1000 // packets each way, of 500 octets
+	mostRatio       = 1.3  // of what a packet costs with all sessions and with a hundred
 )
 
 // One core holds a hundred thousand sessions of free5GC's kind: how fast they come and go,
@@ -61,6 +62,8 @@ func TestCapacity(t *testing.T) {
 	if p99 := est.p99(); p99 > mostP99 {
 		t.Errorf("99%% are answered within %v, want within %v", p99, mostP99)
 	}
+
+	load.compare(manySessions)
 
 	del := load.run(message.MsgTypeSessionDeletionRequest, manySessions)
 	t.Logf("%d sessions deleted: %v", manySessions, del)

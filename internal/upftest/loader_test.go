@@ -222,9 +222,9 @@ func (l *loader) request(typ uint8, i int) []byte {
 	}
 	k := l.first + uint32(i)
 	l.establish.put("seid", binary.BigEndian.AppendUint64(nil, 1<<32|uint64(k)))
-	l.establish.put("teid", binary.BigEndian.AppendUint32(nil, 1<<20|k))
+	l.establish.put("teid", binary.BigEndian.AppendUint32(nil, teidOf(k)))
 	l.establish.put("gnb", binary.BigEndian.AppendUint32(nil, 1<<21|k))
-	l.establish.put("ue", binary.BigEndian.AppendUint32(nil, 10<<24|128<<16|k))
+	l.establish.put("ue", binary.BigEndian.AppendUint32(nil, ueOf(k)))
 	return l.establish.datagram
 }
 

@@ -1,0 +1,80 @@
+package upftest
+
+import (
+	"encoding/binary"
+	"math/rand/v2"
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/braid-upf/braid/internal/ran"
+)
+
+// compare has packets come up through random sessions, of the first hundred and of all n
+// that the loader has established, in turns, and compares what one costs the UPF's core:
+// from N3's socket to the server's.
+func (l *loader) compare(n int) {
+	l.w.Helper()
+	to := l.w.dn.udp(netip.AddrPortFrom(dnAddr, 0)) // nobody reads: the kernel drops there
+	const rounds, few = 3, 100
+	var ratios []float64
+	for range rounds {
+		idle := l.cpuOf(func() { time.Sleep(roundTime) })
+		some := l.packetCost(few, to.LocalAddr().String(), idle)
+		all := l.packetCost(n, to.LocalAddr().String(), idle)
+		ratios = append(ratios, float64(all)/float64(some))
+		l.w.Logf("a packet costs %v with %d sessions, %v with %d", some, few, all, n)
+	}
+	slices.Sort(ratios)
+	if median := ratios[rounds/2]; median > mostRatio {
+		l.w.Errorf("a packet costs %.2f times as much with %d sessions as with %d, want %v at most", median, n, few, mostRatio)
+	}
+}
+
+// A round of packets: 50,000 a second, which the core carries with time to spare.
+const (
+	roundTime    = 2 * time.Second
+	burstPackets = 64
+	burstTime    = burstPackets * time.Second / 50_000
+)
+
+// cpuOf is the time that the UPF has a core while f runs.
+func (l *loader) cpuOf(f func()) time.Duration {
+	before := l.w.upf.cpu()
+	f()
+	return l.w.upf.cpu() - before
+}
+
+// packetCost is the time of its core that a packet takes the UPF, beside what it does with
+// none, if they come for roundTime through random ones of the first n sessions.
+func (l *loader) packetCost(n int, server string, idle time.Duration) time.Duration {
+	l.w.Helper()
+	const sent = "n6_sent_packets"
+	to := netip.MustParseAddrPort(server)
+	random := rand.New(rand.NewPCG(1, uint64(n)))
+	b := make([]byte, ran.UplinkHeader+128)
+	before := l.w.upf.counters()[sent]
+	used := l.cpuOf(func() {
+		begun := time.Now()
+		for burst := 0; time.Since(begun) < roundTime; burst++ {
+			time.Sleep(time.Until(begun.Add(time.Duration(burst) * burstTime)))
+			for range burstPackets {
+				k := l.first - manySessions + uint32(random.IntN(n))
+				var ue [4]byte
+				binary.BigEndian.PutUint32(ue[:], ueOf(k))
+				putUDP(b[ran.UplinkHeader:], ue, to, 0)
+				t := tunnel{gnb: l.w.gnb[1], teid: teidOf(k), peer: n3Addr, qfi: defaultQFI}
+				t.send(b)
+			}
+		}
+	})
+	packets := l.w.upf.counters()[sent] - before
+	if packets < 10_000 {
+		l.w.Fatalf("%d packets in %v", packets, roundTime)
+	}
+	return (used - idle) / time.Duration(packets)
+}
+
+// teidOf and ueOf are the TEID and the UE address of the loader's session k.
+func teidOf(k uint32) uint32 { return 1<<20 | k }
+func ueOf(k uint32) uint32   { return 10<<24 | 128<<16 | k }
