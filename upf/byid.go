@@ -46,3 +46,20 @@ func (l *byID[K, R]) delete(id K) {
 
 // clone is a copy of l that shares the rules.
 func (l byID[K, R]) clone() byID[K, R] { return slices.Clip(slices.Clone(l)) }
+
+// amend applies update to a copy of the rule with its ID, which takes the rule's place;
+// false if there is none.
+func amend[K cmp.Ordered, V any, R interface {
+	*V
+	keyed[K]
+	Apply(update *V)
+}](rules *byID[K, R], update R) bool {
+	old := rules.get(update.Key())
+	if old == nil {
+		return false
+	}
+	rule := *old
+	R(&rule).Apply(update)
+	rules.put(&rule)
+	return true
+}

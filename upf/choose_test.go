@@ -106,28 +106,7 @@ func askingSession(teid uint32, dnn string, v4, v6 bool) *rulesSpec {
 // createdUEs are the UE addresses that an answer tells of, by PDR or endpoint ID.
 func createdUEs(t *testing.T, m message.Message, typ uint16) map[uint16]pfcp.UEIPAddress {
 	t.Helper()
-	out := map[uint16]pfcp.UEIPAddress{}
-	for _, i := range iesOf(t, m) {
-		if i.Type != typ {
-			continue
-		}
-		var id uint16
-		for _, c := range i.ChildIEs {
-			switch c.Type {
-			case ie.PDRID:
-				id = uint16(c.Payload[0])<<8 | uint16(c.Payload[1])
-			case ie.TrafficEndpointID:
-				id = uint16(c.Payload[0])
-			case ie.UEIPAddress:
-				u, err := pfcp.ParseUEIPAddress(c)
-				if err != nil {
-					t.Fatal(err)
-				}
-				out[id] = u
-			}
-		}
-	}
-	return out
+	return created(t, m, typ, ie.UEIPAddress, pfcp.ParseUEIPAddress)
 }
 
 // TestUEAddressesChosen: every PDR that asks gets the session's one address, an

@@ -295,29 +295,10 @@ func plainSession(teid uint32, ueAddr string) *rulesSpec {
 }
 
 func (r *rulesSpec) creates() []*ie.IE {
-	var ies []*ie.IE
-	for _, x := range r.pdrs {
-		ies = append(ies, x.IE(ie.CreatePDR))
-	}
-	for _, x := range r.fars {
-		ies = append(ies, x.IE(ie.CreateFAR))
-	}
-	for _, x := range r.qers {
-		ies = append(ies, x.IE(ie.CreateQER))
-	}
-	for _, x := range r.mars {
-		ies = append(ies, x.IE(ie.CreateMAR))
-	}
-	for _, x := range r.bars {
-		ies = append(ies, x.IE(ie.CreateBAR))
-	}
-	for _, x := range r.endpoints {
-		ies = append(ies, x.IE(ie.CreateTrafficEndpoint))
-	}
-	for _, x := range r.urrs {
-		ies = append(ies, x.IE(ie.CreateURR))
-	}
-	return ies
+	return ruleSet{
+		pdrs: r.pdrs, fars: r.fars, qers: r.qers, urrs: r.urrs,
+		rareRules: &rareRules{mars: r.mars, bars: r.bars, endpoints: r.endpoints},
+	}.creates()
 }
 
 func establishment(cpSEID uint64, r *rulesSpec) *message.SessionEstablishmentRequest {

@@ -122,7 +122,13 @@ func TestHeartbeatSent(t *testing.T) {
 // createdPDRs are the F-TEIDs that an answer tells of, by PDR.
 func createdPDRs(t *testing.T, m message.Message, typ uint16) map[uint16]pfcp.FTEID {
 	t.Helper()
-	out := map[uint16]pfcp.FTEID{}
+	return created(t, m, typ, ie.FTEID, pfcp.ParseFTEID)
+}
+
+// created are the IEs of type chosen in an answer's IEs of type typ, by PDR or endpoint ID.
+func created[T any](t *testing.T, m message.Message, typ, chosen uint16, parse func(*ie.IE) (T, *pfcp.Error)) map[uint16]T {
+	t.Helper()
+	out := map[uint16]T{}
 	for _, i := range iesOf(t, m) {
 		if i.Type != typ {
 			continue
@@ -132,12 +138,14 @@ func createdPDRs(t *testing.T, m message.Message, typ uint16) map[uint16]pfcp.FT
 			switch c.Type {
 			case ie.PDRID:
 				id = uint16(c.Payload[0])<<8 | uint16(c.Payload[1])
-			case ie.FTEID:
-				f, err := pfcp.ParseFTEID(c)
+			case ie.TrafficEndpointID:
+				id = uint16(c.Payload[0])
+			case chosen:
+				v, err := parse(c)
 				if err != nil {
 					t.Fatal(err)
 				}
-				out[id] = f
+				out[id] = v
 			}
 		}
 	}

@@ -24,17 +24,10 @@ func (r *ruleSet) createBAR(i *ie.IE) *pfcp.Error {
 
 func (r *ruleSet) updateBAR(i *ie.IE) *pfcp.Error {
 	u, err := pfcp.ParseBAR(i)
-	if err != nil {
-		return err
+	if err == nil && !amend(&r.bars, u) {
+		err = ruleError(pfcp.RuleBAR, uint32(u.ID), ie.BARID, unknown)
 	}
-	old := r.bars.get(u.ID)
-	if old == nil {
-		return ruleError(pfcp.RuleBAR, uint32(u.ID), ie.BARID, unknown)
-	}
-	b := *old
-	b.Apply(u)
-	r.bars.put(&b)
-	return nil
+	return err
 }
 
 func (r *ruleSet) removeBAR(id uint32) {
@@ -68,17 +61,10 @@ func (r *ruleSet) createEndpoint(i *ie.IE) *pfcp.Error {
 
 func (r *ruleSet) updateEndpoint(i *ie.IE) *pfcp.Error {
 	u, err := pfcp.ParseTrafficEndpoint(i)
-	if err != nil {
-		return err
+	if err == nil && !amend(&r.endpoints, u) {
+		err = endpointError(unknown)
 	}
-	old := r.endpoints.get(u.ID)
-	if old == nil {
-		return endpointError(unknown)
-	}
-	t := *old
-	t.Apply(u)
-	r.endpoints.put(&t)
-	return nil
+	return err
 }
 
 // removeEndpoint takes a traffic endpoint away, and the PDRs that refer to it

@@ -42,24 +42,12 @@ func (r *ruleSet) remove(m *message.SessionModificationRequest) *pfcp.Error {
 
 func (r *ruleSet) removeQER(id uint32) {
 	r.qers.delete(id)
-	for k, p := range r.pdrs {
-		if slices.Contains(p.QERIDs, id) {
-			q := *p
-			q.QERIDs = without(q.QERIDs, id)
-			r.pdrs[k] = &q
-		}
-	}
+	r.unname(id, func(p *pfcp.PDR) *[]uint32 { return &p.QERIDs })
 }
 
 func (r *ruleSet) removeURR(id uint32) {
 	r.urrs.delete(id)
-	for k, p := range r.pdrs {
-		if slices.Contains(p.URRIDs, id) {
-			q := *p
-			q.URRIDs = without(q.URRIDs, id)
-			r.pdrs[k] = &q
-		}
-	}
+	r.unname(id, func(p *pfcp.PDR) *[]uint32 { return &p.URRIDs })
 	for k, m := range r.mars {
 		n := *m
 		for i, a := range m.Access {
@@ -71,6 +59,17 @@ func (r *ruleSet) removeURR(id uint32) {
 		}
 		if n.Access != m.Access {
 			r.mars[k] = &n
+		}
+	}
+}
+
+// unname takes id out of that list of every PDR.
+func (r *ruleSet) unname(id uint32, list func(*pfcp.PDR) *[]uint32) {
+	for k, p := range r.pdrs {
+		if ids := *list(p); slices.Contains(ids, id) {
+			q := *p
+			*list(&q) = without(ids, id)
+			r.pdrs[k] = &q
 		}
 	}
 }

@@ -43,78 +43,44 @@ func (r *ruleSet) update(m *message.SessionModificationRequest) (moved []uint32,
 
 func (r *ruleSet) updatePDR(i *ie.IE) *pfcp.Error {
 	u, err := pfcp.ParsePDR(i)
-	if err != nil {
-		return err
+	if err == nil && !amend(&r.pdrs, u) {
+		err = ruleError(pfcp.RulePDR, uint32(u.ID), ie.PDRID, unknown)
 	}
-	old := r.pdrs.get(u.ID)
-	if old == nil {
-		return ruleError(pfcp.RulePDR, uint32(u.ID), ie.PDRID, unknown)
-	}
-	p := *old
-	p.Apply(u)
-	r.pdrs.put(&p)
-	return nil
+	return err
 }
 
 func (r *ruleSet) updateFAR(i *ie.IE) (*pfcp.FAR, *pfcp.Error) {
 	u, err := pfcp.ParseFAR(i)
-	if err != nil {
-		return nil, err
+	if err == nil && !amend(&r.fars, u) {
+		err = ruleError(pfcp.RuleFAR, u.ID, ie.FARID, unknown)
 	}
-	old := r.fars.get(u.ID)
-	if old == nil {
-		return nil, ruleError(pfcp.RuleFAR, u.ID, ie.FARID, unknown)
-	}
-	f := *old
-	f.Apply(u)
-	r.fars.put(&f)
-	return u, nil
+	return u, err
 }
 
 func (r *ruleSet) updateQER(i *ie.IE) *pfcp.Error {
 	u, err := pfcp.ParseQER(i)
-	if err != nil {
-		return err
+	if err == nil && !amend(&r.qers, u) {
+		err = ruleError(pfcp.RuleQER, u.ID, ie.QERID, unknown)
 	}
-	old := r.qers.get(u.ID)
-	if old == nil {
-		return ruleError(pfcp.RuleQER, u.ID, ie.QERID, unknown)
-	}
-	q := *old
-	q.Apply(u)
-	r.qers.put(&q)
-	return nil
+	return err
 }
 
 func (r *ruleSet) updateURR(i *ie.IE) *pfcp.Error {
-	up, err := pfcp.ParseURR(i)
-	if err != nil {
-		return err
-	}
-	old := r.urrs.get(up.ID)
+	u, err := pfcp.ParseURR(i)
 	switch {
-	case old == nil:
-		return ruleError(pfcp.RuleURR, up.ID, ie.URRID, unknown)
-	case up.Unsupported != 0:
-		return ruleError(pfcp.RuleURR, up.ID, up.Unsupported, "is not supported")
+	case err != nil:
+	case !amend(&r.urrs, u):
+		err = ruleError(pfcp.RuleURR, u.ID, ie.URRID, unknown)
+	case u.Unsupported != 0:
+		err = ruleError(pfcp.RuleURR, u.ID, u.Unsupported, "is not supported")
 	}
-	u := *old
-	u.Apply(up)
-	r.urrs.put(&u)
-	return nil
+	return err
 }
 
 func (r *ruleSet) updateMAR(i *ie.IE) *pfcp.Error {
 	u, err := pfcp.ParseMAR(i)
-	if err != nil {
-		return err
+	if err == nil && !amend(&r.mars, u) {
+		err = ruleError(pfcp.RuleMAR, uint32(u.ID), ie.MARID, unknown)
 	}
-	old := r.mars.get(u.ID)
-	if old == nil {
-		return ruleError(pfcp.RuleMAR, uint32(u.ID), ie.MARID, unknown)
-	}
-	m := *old
-	m.Apply(u)
-	r.mars.put(&m)
-	return nil
+	return err
 }

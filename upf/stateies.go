@@ -12,27 +12,19 @@ import (
 // creates are the rules as the Create IEs of an establishment that would make them
 // as they are now.
 func (r ruleSet) creates() []*ie.IE {
-	var ies []*ie.IE
-	for _, x := range r.pdrs {
-		ies = append(ies, x.IE(ie.CreatePDR))
-	}
-	for _, x := range r.fars {
-		ies = append(ies, x.IE(ie.CreateFAR))
-	}
-	for _, x := range r.qers {
-		ies = append(ies, x.IE(ie.CreateQER))
-	}
-	for _, x := range r.mars {
-		ies = append(ies, x.IE(ie.CreateMAR))
-	}
-	for _, x := range r.bars {
-		ies = append(ies, x.IE(ie.CreateBAR))
-	}
-	for _, x := range r.endpoints {
-		ies = append(ies, x.IE(ie.CreateTrafficEndpoint))
-	}
-	for _, x := range r.urrs {
-		ies = append(ies, x.IE(ie.CreateURR))
+	ies := appendIEs(nil, r.pdrs, ie.CreatePDR)
+	ies = appendIEs(ies, r.fars, ie.CreateFAR)
+	ies = appendIEs(ies, r.qers, ie.CreateQER)
+	ies = appendIEs(ies, r.mars, ie.CreateMAR)
+	ies = appendIEs(ies, r.bars, ie.CreateBAR)
+	ies = appendIEs(ies, r.endpoints, ie.CreateTrafficEndpoint)
+	return appendIEs(ies, r.urrs, ie.CreateURR)
+}
+
+// appendIEs appends each of the rules as an IE of that type.
+func appendIEs[R interface{ IE(typ uint16) *ie.IE }](ies []*ie.IE, rules []R, typ uint16) []*ie.IE {
+	for _, r := range rules {
+		ies = append(ies, r.IE(typ))
 	}
 	return ies
 }
