@@ -19,6 +19,7 @@ import (
 
 	"github.com/braid-upf/braid/dataplane/driver"
 	"github.com/braid-upf/braid/dataplane/driver/sockets"
+	"github.com/braid-upf/braid/internal/testenv"
 	"github.com/braid-upf/braid/packet"
 )
 
@@ -43,10 +44,7 @@ func check(t *testing.T, err error) {
 func namespaces(t *testing.T) (inDN func(f func())) {
 	t.Helper()
 	if os.Geteuid() != 0 {
-		if os.Getenv("REQUIRE_E2E") == "1" {
-			t.Fatal("needs root")
-		}
-		t.Skip("needs root: it makes network namespaces and a TUN device")
+		testenv.Lacks(t, "needs root: it makes network namespaces and a TUN device")
 	}
 	runtime.LockOSThread() // never unlocked: the thread ends with the test
 	dn, err := netns.New()

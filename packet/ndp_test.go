@@ -4,13 +4,14 @@ import (
 	"bytes"
 	"encoding/binary"
 	"encoding/hex"
-	"os"
 	"os/exec"
 	"strings"
 	"testing"
 
 	"github.com/gopacket/gopacket"
 	"github.com/gopacket/gopacket/layers"
+
+	"github.com/braid-upf/braid/internal/testenv"
 )
 
 // icmp6Packet is an IPv6 packet of the ICMPv6 message m with a right checksum.
@@ -148,10 +149,7 @@ func TestRouterAdvertisementOracle(t *testing.T) {
 func TestRouterAdvertisementTshark(t *testing.T) {
 	tshark, err := exec.LookPath("tshark")
 	if err != nil {
-		if os.Getenv("REQUIRE_E2E") == "1" {
-			t.Fatal("tshark is missing (Debian package tshark)")
-		}
-		t.Skip("tshark is missing (Debian package tshark)")
+		testenv.Lacks(t, "tshark is missing (Debian package tshark)")
 	}
 	b := make([]byte, MaxRouterAdvertisement)
 	n := PutRouterAdvertisement(b, &advertisement)

@@ -17,6 +17,7 @@ import (
 	"github.com/gopacket/gopacket/layers"
 
 	"github.com/braid-upf/braid/atsss/steer"
+	"github.com/braid-upf/braid/internal/testenv"
 )
 
 // TestDump lets tshark decode a whole life of an SMF: it is the second opinion on
@@ -24,10 +25,7 @@ import (
 func TestDump(t *testing.T) {
 	tshark, err := exec.LookPath("tshark")
 	if err != nil {
-		if os.Getenv("REQUIRE_E2E") == "1" {
-			t.Fatal("tshark is missing (Debian package tshark)")
-		}
-		t.Skip("tshark is missing (Debian package tshark)")
+		testenv.Lacks(t, "tshark is missing (Debian package tshark)")
 	}
 	path := filepath.Join(t.TempDir(), "n4.pcap")
 	f, err := os.Create(path)

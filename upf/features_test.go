@@ -12,6 +12,7 @@ import (
 
 	"github.com/wmnsk/go-pfcp/message"
 
+	"github.com/braid-upf/braid/internal/testenv"
 	"github.com/braid-upf/braid/pfcp"
 )
 
@@ -21,7 +22,7 @@ func tshark(t *testing.T, datagrams [][]byte, args ...string) string {
 	t.Helper()
 	for _, program := range []string{"tshark", "text2pcap"} {
 		if _, err := exec.LookPath(program); err != nil {
-			needed(t, program)
+			testenv.Lacks(t, program+" is not installed")
 		}
 	}
 	var dump strings.Builder

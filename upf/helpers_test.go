@@ -377,15 +377,6 @@ var cmpRules = cmp.Options{
 	cmp.Comparer(func(a, b netip.AddrPort) bool { return a == b }),
 }
 
-// needed skips the test for want of a program, or fails it where nothing may skip.
-func needed(t *testing.T, program string) {
-	t.Helper()
-	if os.Getenv("REQUIRE_E2E") == "1" {
-		t.Fatalf("%s is not installed", program)
-	}
-	t.Skipf("%s is not installed", program)
-}
-
 // writeHexDump writes d as text2pcap reads it.
 func writeHexDump(w *strings.Builder, d []byte) {
 	for i := 0; i < len(d); i += 16 {

@@ -18,6 +18,8 @@ import (
 	"github.com/google/nftables"
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
+
+	"github.com/braid-upf/braid/internal/testenv"
 )
 
 // The test binary is the daemon too: with this variable set it runs main.
@@ -113,10 +115,7 @@ func (l *lines) await(t *testing.T, pattern string) {
 func inNamespace(t *testing.T) {
 	t.Helper()
 	if os.Geteuid() != 0 {
-		if os.Getenv("REQUIRE_E2E") == "1" {
-			t.Fatal("needs root")
-		}
-		t.Skip("needs root: it makes a network namespace and a TUN device")
+		testenv.Lacks(t, "needs root: it makes a network namespace and a TUN device")
 	}
 	runtime.LockOSThread() // never unlocked: the thread ends with the test
 	ns, err := netns.New()

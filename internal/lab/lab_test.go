@@ -16,6 +16,7 @@ import (
 
 	"github.com/braid-upf/braid/atsss/steer"
 	"github.com/braid-upf/braid/internal/lab"
+	"github.com/braid-upf/braid/internal/testenv"
 )
 
 // TestMain lets the test binary be the processes that a lab starts: an access, as
@@ -93,11 +94,7 @@ func need(t testing.TB) {
 	if lacks == nil {
 		return
 	}
-	what := "this test needs " + strings.Join(lacks, ", ")
-	if os.Getenv("REQUIRE_E2E") == "1" {
-		t.Fatal(what)
-	}
-	t.Skip(what)
+	testenv.Lacks(t, "this test needs "+strings.Join(lacks, ", "))
 }
 
 // up brings up a lab without a session, with a stand-in that forwards between

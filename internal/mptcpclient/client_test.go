@@ -7,6 +7,7 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -17,6 +18,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/braid-upf/braid/internal/testenv"
 )
 
 // serve runs an HTTP server on loopback that holds payload at / and takes PUTs,
@@ -57,10 +60,7 @@ func needMPTCP(t *testing.T) {
 	if err == nil && strings.TrimSpace(string(b)) == "1" {
 		return
 	}
-	if os.Getenv("REQUIRE_E2E") == "1" {
-		t.Fatalf("net.mptcp.enabled is not 1 (%v)", err)
-	}
-	t.Skipf("net.mptcp.enabled is not 1 (%v)", err)
+	testenv.Lacks(t, fmt.Sprintf("net.mptcp.enabled is not 1 (%v)", err))
 }
 
 func TestInspectTellsMPTCPFromFallback(t *testing.T) {
@@ -199,8 +199,8 @@ func TestPingAndUDPOnLoopback(t *testing.T) {
 		t.Errorf("UDP echo: %d of 20, %v", n, err)
 	}
 	n, err := c.Ping(netip.MustParseAddr("127.0.0.1"), 5, 56, time.Second)
-	if errors.Is(err, os.ErrPermission) && os.Getenv("REQUIRE_E2E") != "1" {
-		t.Skip("ping needs CAP_NET_RAW")
+	if errors.Is(err, os.ErrPermission) {
+		testenv.Lacks(t, "ping needs CAP_NET_RAW")
 	}
 	if n != 5 || err != nil {
 		t.Errorf("ping: %d of 5, %v", n, err)

@@ -20,6 +20,7 @@ import (
 
 	"github.com/braid-upf/braid/dataplane/driver"
 	"github.com/braid-upf/braid/gtpu"
+	"github.com/braid-upf/braid/internal/testenv"
 	"github.com/braid-upf/braid/packet"
 )
 
@@ -47,8 +48,8 @@ func namespace(t testing.TB) {
 	if err != nil {
 		_ = old.Close()
 		runtime.UnlockOSThread()
-		if errors.Is(err, os.ErrPermission) && os.Getenv("REQUIRE_E2E") != "1" {
-			t.Skip("needs root: CAP_SYS_ADMIN for a network namespace, CAP_NET_ADMIN and CAP_BPF in it")
+		if errors.Is(err, os.ErrPermission) {
+			testenv.Lacks(t, "needs root: CAP_SYS_ADMIN for a network namespace, CAP_NET_ADMIN and CAP_BPF in it")
 		}
 		t.Fatalf("network namespace: %v", err)
 	}
