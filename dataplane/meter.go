@@ -23,9 +23,12 @@ type meter struct {
 	moved  bool // that event is sent
 }
 
-// stamp is a time in milliseconds, modulo 2^32: ages up to 49 days can be told from it.
-// 0 = never.
+// stamp is a time in milliseconds, modulo 2^32: ages up to 49 days can be told from it, to
+// within stampUnit. 0 = never.
 type stamp uint32
+
+// stampUnit is how far apart stamps are that differ: the lowest bit is always set.
+const stampUnit proxy.Time = 2e6
 
 func stampOf(t proxy.Time) stamp { return stamp(t/1e6) | 1 }
 

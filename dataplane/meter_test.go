@@ -73,7 +73,7 @@ func limitOf(total uint64) Limit { return Limit{Total: &total} }
 
 func TestMeter(t *testing.T) {
 	f := newFixture(t, 2, metered(&URR{ID: 7}))
-	before := time.Now()
+	before := time.Now().Add(-time.Duration(stampUnit))
 	f.up(100)
 	f.up(101)
 	f.down(1000)
