@@ -3,12 +3,14 @@ package dataplane
 import (
 	"net/netip"
 	"time"
+
+	"github.com/braid-upf/braid/atsss/steer"
 )
 
 // Event is what a worker tells the control side.
 type Event struct {
 	Kind EventKind
-	SEID uint64 // of DownlinkData, UsageReached and TrafficStarted
+	SEID uint64 // of DownlinkData, UsageReached, TrafficStarted and AccessChanged
 
 	// From is the sender of an Error Indication or an Echo Response.
 	From netip.AddrPort
@@ -29,6 +31,10 @@ type Event struct {
 	After time.Duration
 
 	Usage Usage // of UsageReached and TrafficStarted
+
+	// Of AccessChanged: the access, and whether it can be used.
+	Access    steer.Access
+	Available bool
 }
 
 // EventKind is the kind of an event.
@@ -41,6 +47,7 @@ const (
 	DownlinkData                             // the first packet for a FAR with Notify
 	UsageReached                             // a URR reached a limit: Usage is its meter, now reset
 	TrafficStarted                           // Usage.URR saw its first packet; nothing is reset
+	AccessChanged                            // an access of a multi-access session became available or unavailable
 )
 
 // Usage is what a URR's meter says.

@@ -27,6 +27,33 @@ type Rules struct {
 	// Advertise has the worker answer the UE's IPv6 Router Solicitations, with the
 	// session's prefix (RFC 4861 §6.2.6, TS 23.501 §5.8.2.2.3).
 	Advertise bool
+
+	ATSSS *ATSSS // nil = the session was given no ATSSS control parameters
+}
+
+// ATSSS is what the UPF has told of itself for a multi-access session: the ATSSS control
+// parameters that it answered (TS 29.244 Table 7.5.3.7-1), which reach the UE by way of the
+// SMF.
+type ATSSS struct {
+	// Converter is where the UE finds the MPTCP proxy, a transport converter (RFC 8803): an
+	// address of each IP version that it has; empty = the session has none.
+	Converter []netip.AddrPort
+
+	// LinkSpecific are the UE's own addresses for the subflows of each access, one of each
+	// IP version (TS 23.501 §5.32.6.2.1). They are no other session's, and nobody on N6
+	// knows them.
+	LinkSpecific [steer.NumAccesses][]netip.Addr
+
+	PMF *PMF // nil = no performance measurement
+}
+
+// PMF is where the session's UE finds the performance measurement function in the UPF
+// (TS 23.501 §5.32.5). The UDP port tells the access.
+type PMF struct {
+	Addrs []netip.Addr // one of each IP version that it has
+	Port  [steer.NumAccesses]uint16
+	QFIs  []uint8 // QoS flows that are measured each for itself (PQPM); empty = the default one alone
+	NoRTT bool    // DRTTI: round trips are not measured by PMFP
 }
 
 // SlotBits is the width of a slot, the number that names a session's home.

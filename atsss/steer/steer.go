@@ -44,11 +44,19 @@ const (
 // Mode is the steering mode of a MAR (TS 29.244 §8.2.125).
 type Mode uint8
 
-// Steering modes that this package carries out.
+// Steering modes of the standard.
 const (
 	ActiveStandby Mode = 0
+	SmallestDelay Mode = 1
 	LoadBalancing Mode = 2
-	Redundant     Mode = 4 // Release 18; needs [MPTCP], whose receiver drops what comes twice
+	PriorityBased Mode = 3
+	Redundant     Mode = 4 // Release 18
+)
+
+// FlexCP's own policies (§4.3 of the paper), which no SMF can ask for.
+const (
+	Random           Mode = 0x80 // each connection stays on an access that chance gives it
+	SmallestRTTFirst Mode = 0x81 // each connection on the access whose round trip is the shortest now
 )
 
 // Priority is the priority of an access in a MAR (TS 29.244 §8.2.127).
@@ -61,11 +69,34 @@ const (
 	NoStandby Priority = 2
 )
 
+// Priorities for Priority-based.
+const (
+	High Priority = 3
+	Low  Priority = 4
+)
+
 // Priorities for Redundant (Release 18).
 const (
 	Primary   Priority = 5
 	Secondary Priority = 6
 )
+
+// Indicator is the steering mode indicator of a MAR with Load-Balancing (TS 29.244
+// §8.2.207): at most one of the bits.
+type Indicator uint8
+
+// Steering mode indicators.
+const (
+	Autonomous   Indicator = 1 << 0 // ALBI: the weights are the UPF's to choose
+	UEAssistance Indicator = 1 << 1 // UEAI: the UE says how it splits its uplink
+)
+
+// Thresholds bound what an access may be like before a mode leaves it (TS 29.244 §8.2.206).
+type Thresholds struct {
+	RTT    uint32 // longest round trip, in microseconds; 0 = no bound
+	PLR    uint8  // most packets lost, in percent; valid if HasPLR
+	HasPLR bool
+}
 
 // Set is a set of accesses, bit 1<<Access.
 type Set uint8
@@ -91,7 +122,9 @@ type Policy struct {
 	Functionality Functionality
 	Mode          Mode
 	Weight        [NumAccesses]uint8    // percent, LoadBalancing; sums to 100
-	Priority      [NumAccesses]Priority // ActiveStandby, Redundant
+	Priority      [NumAccesses]Priority // ActiveStandby, PriorityBased, Redundant
+	Indicator     Indicator             // LoadBalancing
+	Thresholds    Thresholds            // LoadBalancing without indicator, PriorityBased, Redundant
 	Usable        Set                   // accesses whose FAR is there and forwards
 }
 
