@@ -13,6 +13,6 @@
 // Bounds: what [MaxDatagram], and the limits on IEs, messages and stored answers beside
 // it, let in costs milliseconds at most, whatever it holds.
 //
-// Left out: Ethernet and MBS sessions, redundant transmission, session
-// reporting rules.
+// Left out: Ethernet and MBS sessions, redundant transmission, the parameters of
+// MPQUIC, session reporting rules other than that of access availability.
 package pfcp

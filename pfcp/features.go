@@ -13,6 +13,9 @@ const (
 	octet7
 	octet8
 	octet9
+	octet10
+	octet11
+	octet12
 )
 
 // Features that Braid knows of. Not every one is told: see the list of the UPF.
@@ -34,6 +37,7 @@ const (
 	IP6PL   = octet8 + 5 // IPv6 prefixes of other lengths than 64
 	MPTCP   = octet8 + 7
 	ATSSSLL = octet9 + 0
+	REDSM   = octet12 + 0 // the steering mode Redundant (Rel-18)
 )
 
 // FeaturesIE encodes a UP Function Features IE from its octet 5 onwards: pairs of

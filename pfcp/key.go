@@ -12,6 +12,9 @@ func (q *QER) Key() uint32 { return q.ID }
 // Key is the MAR ID, which names m in its session.
 func (m *MAR) Key() uint16 { return m.ID }
 
+// Key is the SRR ID, which names s in its session.
+func (s *SRR) Key() uint8 { return s.ID }
+
 // Key is the BAR ID, which names r in its session.
 func (r *BAR) Key() uint8 { return r.ID }
 

@@ -7,16 +7,21 @@ import (
 	"github.com/wmnsk/go-pfcp/ie"
 )
 
-// IE types that go-pfcp does not know (TS 29.244 Table 8.1.2-1, Rel-17).
+// IE types that go-pfcp does not know (TS 29.244 Table 8.1.2-1, Rel-17; those from 323 on are of Rel-18 and Rel-19).
 const (
-	typeThresholds              uint16 = 288
-	typeSteeringModeIndicator   uint16 = 289
-	typeAddressReplacement      uint16 = 293 // IP Address and Port Number Replacement
-	typeDNSQueryFilter          uint16 = 294
-	typeMBSMulticastParameters  uint16 = 301
-	typeAddMBSUnicastParameters uint16 = 302
-	typeMBSSessionIdentifier    uint16 = 305
-	typeLocalIngressTunnel      uint16 = 308
+	typeThresholds                  uint16 = 288
+	typeSteeringModeIndicator       uint16 = 289
+	typeAddressReplacement          uint16 = 293 // IP Address and Port Number Replacement
+	typeDNSQueryFilter              uint16 = 294
+	typeDirectReportingInformation  uint16 = 295
+	typeMBSMulticastParameters      uint16 = 301
+	typeAddMBSUnicastParameters     uint16 = 302
+	typeMBSSessionIdentifier        uint16 = 305
+	typeLocalIngressTunnel          uint16 = 308
+	typeTrafficParameterControl     uint16 = 323 // Traffic Parameter Measurement Control Information
+	typeMPQUICControlInformation    uint16 = 330
+	typeTransportMode               uint16 = 333
+	typeReportingControlInformation uint16 = 389
 )
 
 // malformed says that i's own octets cannot be what its type says.

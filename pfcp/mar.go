@@ -2,6 +2,7 @@ package pfcp
 
 import (
 	"encoding/binary"
+	"slices"
 
 	"github.com/wmnsk/go-pfcp/ie"
 )
@@ -13,23 +14,26 @@ type MAR struct {
 	Mode          *uint8               // steering mode, §8.2.125
 	Access        [2]*AccessForwarding // 3GPP, non-3GPP access forwarding action information
 	Thresholds    *Thresholds
-	Indicator     *uint8 // steering mode indicator, §8.2.207: bit 1 ALBI, bit 2 UEAI
+	Indicator     *uint8 // steering mode indicator, §8.2.197: bit 1 ALBI, bit 2 UEAI
+	TransportMode *uint8 // §8.2.227, of MPQUIC
 }
 
 // AccessForwarding is 3GPP or Non-3GPP Access Forwarding Action Information, or
 // an update of one (Tables 7.5.2.8-2, 7.5.2.8-3).
 type AccessForwarding struct {
 	Update   bool // an Update (Non-)3GPP Access Forwarding Action Information: what is not there stays
+	Removed  bool // an update of null length: the MAR has this access no more
 	FARID    *uint32
 	Weight   *uint8 // percent
 	Priority *uint8 // §8.2.127
 	URRIDs   []uint32
 }
 
-// Thresholds is a Thresholds IE (§8.2.206, type 288).
+// Thresholds is a Thresholds IE (§8.2.196, type 288); one without a bound ends those of
+// before.
 type Thresholds struct {
 	RTT *uint16 // milliseconds
-	PLR *uint8  // packet loss rate, percent
+	PLR *uint8  // packet loss rate, percent; what is above 100 counts as 0
 }
 
 // ParseMAR reads a Create MAR or an Update MAR.
@@ -50,17 +54,18 @@ func ParseMAR(i *ie.IE) (*MAR, *Error) {
 			v, err := u8(c)
 			return set(&m.Mode, v&0x0f, err)
 		case ie.TGPPAccessForwardingActionInformation, ie.UpdateTGPPAccessForwardingActionInformation:
-			v, err := parseAccessForwarding(c)
-			return set(&m.Access[0], v, err)
+			return m.access(0, c)
 		case ie.NonTGPPAccessForwardingActionInformation, ie.UpdateNonTGPPAccessForwardingActionInformation:
-			v, err := parseAccessForwarding(c)
-			return set(&m.Access[1], v, err)
+			return m.access(1, c)
 		case typeThresholds:
 			v, err := parseThresholds(c)
 			return set(&m.Thresholds, v, err)
 		case typeSteeringModeIndicator:
 			v, err := u8(c)
 			return set(&m.Indicator, v&3, err)
+		case typeTransportMode:
+			v, err := u8(c)
+			return set(&m.TransportMode, v&0x0f, err)
 		}
 		return nil
 	})
@@ -70,8 +75,20 @@ func ParseMAR(i *ie.IE) (*MAR, *Error) {
 	return m, of(err, RuleMAR, uint32(m.ID))
 }
 
+// access reads forwarding action information of the access with that index. An update
+// of it that says nothing that we know changes nothing.
+func (m *MAR) access(n int, i *ie.IE) *Error {
+	a, err := parseAccessForwarding(i)
+	if err != nil || a.Update && !a.Removed && a.FARID == nil && a.Weight == nil && a.Priority == nil && a.URRIDs == nil {
+		return err
+	}
+	m.Access[n] = &a
+	return nil
+}
+
 func parseAccessForwarding(i *ie.IE) (AccessForwarding, *Error) {
 	a := AccessForwarding{Update: i.Type == ie.UpdateTGPPAccessForwardingActionInformation || i.Type == ie.UpdateNonTGPPAccessForwardingActionInformation}
+	a.Removed = a.Update && len(i.ChildIEs) == 0
 	err := children(i, func(c *ie.IE) *Error {
 		switch c.Type {
 		case ie.FARID:
@@ -79,7 +96,7 @@ func parseAccessForwarding(i *ie.IE) (AccessForwarding, *Error) {
 			return set(&a.FARID, v, err)
 		case ie.Weight:
 			v, err := u8(c)
-			return set(&a.Weight, v, err)
+			return set(&a.Weight, percent(v), err)
 		case ie.Priority:
 			v, err := u8(c)
 			return set(&a.Priority, v&0x0f, err)
@@ -110,25 +127,40 @@ func parseThresholds(i *ie.IE) (Thresholds, *Error) {
 		t.RTT, b = &rtt, b[2:]
 	}
 	if flags&2 != 0 {
-		if len(b) < 1 || b[0] > 100 {
-			return Thresholds{}, malformed(i, "no packet loss rate up to 100")
+		if len(b) < 1 {
+			return Thresholds{}, malformed(i, "no packet loss rate")
 		}
-		plr := b[0]
+		plr := percent(b[0])
 		t.PLR = &plr
 	}
 	return t, nil
 }
 
+// percent is what an octet of percents says: values above 100 count as 0 (§8.2.126,
+// §8.2.196).
+func percent(v uint8) uint8 {
+	if v > 100 {
+		return 0
+	}
+	return v
+}
+
 // Apply puts into m what an Update MAR u carries: access forwarding action
 // information as a whole, an update of it member by member.
 func (m *MAR) Apply(u *MAR) {
+	if u.Mode != nil && m.Mode != nil && *u.Mode != *m.Mode {
+		m.forget(*u.Mode)
+	}
 	override(&m.Functionality, u.Functionality)
 	override(&m.Mode, u.Mode)
 	override(&m.Thresholds, u.Thresholds)
 	override(&m.Indicator, u.Indicator)
+	override(&m.TransportMode, u.TransportMode)
 	for i, ua := range u.Access {
 		switch {
 		case ua == nil:
+		case ua.Removed:
+			m.Access[i] = nil
 		case m.Access[i] == nil || !ua.Update:
 			m.Access[i] = ua
 		default:
@@ -141,6 +173,27 @@ func (m *MAR) Apply(u *MAR) {
 			}
 			m.Access[i] = &w
 		}
+	}
+}
+
+// priorityModes are the steering modes that know a priority (Table 8.2.127-1).
+var priorityModes = [...]uint8{0, 0, 0, 3, 3, 4, 4}
+
+// forget takes away what another steering mode than the one to come has: no IE could.
+// Weights, which one mode alone knows, stay for its return, and so do priorities if the
+// mode to come has none.
+func (m *MAR) forget(mode uint8) {
+	m.Thresholds, m.Indicator = nil, nil
+	if !slices.Contains(priorityModes[:], mode) {
+		return
+	}
+	for i, a := range m.Access {
+		if a == nil || a.Priority == nil || int(*a.Priority) < len(priorityModes) && priorityModes[*a.Priority] == mode {
+			continue
+		}
+		w := *a
+		w.Priority = nil
+		m.Access[i] = &w
 	}
 }
 
@@ -163,6 +216,9 @@ func (m *MAR) IE(typ uint16) *ie.IE {
 	}
 	if m.Indicator != nil {
 		g = append(g, ie.New(typeSteeringModeIndicator, []byte{*m.Indicator}))
+	}
+	if m.TransportMode != nil {
+		g = append(g, ie.New(typeTransportMode, []byte{*m.TransportMode}))
 	}
 	return ie.NewGroupedIE(typ, g...)
 }

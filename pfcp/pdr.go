@@ -16,6 +16,9 @@ type PDR struct {
 	// delay reports; 0 = none.
 	Unsupported uint16
 
+	// Multipath is the MPTCP Applicable Indication (§8.2.181): [MTAI], [MQAI]; 0 = none.
+	Multipath uint8
+
 	Precedence         *uint32 // lower goes first
 	PDI                *PDI
 	OuterHeaderRemoval *uint8 // description, TS 29.244 Table 8.2.64-1
@@ -24,6 +27,13 @@ type PDR struct {
 	QERIDs             []uint32
 	URRIDs             []uint32
 }
+
+// Flags of the MPTCP Applicable Indication, which Rel-18 calls Multipath Applicable
+// Indication: of what the traffic is that the PDR detects.
+const (
+	MTAI uint8 = 1 << 0 // MPTCP
+	MQAI uint8 = 1 << 1 // MPQUIC
+)
 
 // PDI is the packet detection information of a PDR (Table 7.5.2.2-2).
 type PDI struct {
@@ -94,6 +104,10 @@ func ParsePDR(i *ie.IE) (*PDR, *Error) {
 		case ie.URRID:
 			v, err := u32(c)
 			return add(&p.URRIDs, v, err)
+		case ie.MPTCPApplicableIndication:
+			v, err := u8(c)
+			p.Multipath = v & (MTAI | MQAI)
+			return err
 		case ie.ActivatePredefinedRules, ie.DeactivatePredefinedRules, ie.ActivationTime, ie.DeactivationTime,
 			ie.IPMulticastAddressingInfo, ie.TransportDelayReporting:
 			p.Unsupported = c.Type
@@ -183,6 +197,9 @@ func (p *PDR) Apply(u *PDR) {
 	if u.URRIDs != nil {
 		p.URRIDs = u.URRIDs
 	}
+	if u.Multipath != 0 {
+		p.Multipath = u.Multipath
+	}
 	if u.Unsupported != 0 {
 		p.Unsupported = u.Unsupported
 	}
@@ -234,6 +251,9 @@ func (p *PDR) IE(typ uint16) *ie.IE {
 	}
 	if p.MARID != nil {
 		g = append(g, ie.NewMARID(*p.MARID))
+	}
+	if p.Multipath != 0 {
+		g = append(g, ie.New(ie.MPTCPApplicableIndication, []byte{p.Multipath}))
 	}
 	return ie.NewGroupedIE(typ, g...)
 }

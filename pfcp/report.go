@@ -16,6 +16,8 @@ const (
 	ReportUSAR                        // usage
 	ReportERIR                        // error indication
 	ReportUPIR                        // user plane inactivity
+	ReportTMIR                        // TSC management information; there is none here
+	ReportSESR                        // session report
 )
 
 // IE encodes t.

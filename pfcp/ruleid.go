@@ -3,7 +3,7 @@ package pfcp
 import "github.com/wmnsk/go-pfcp/ie"
 
 // ParseRuleID reads the ID out of a group that carries little else that matters:
-// a Remove PDR, FAR, QER, URR, BAR or MAR, or a Query URR.
+// a Remove PDR, FAR, QER, URR, BAR, MAR or SRR, or a Query URR.
 func ParseRuleID(i *ie.IE, kind RuleKind) (uint32, *Error) {
 	want := idTypes[kind]
 	var id *uint32
@@ -15,7 +15,7 @@ func ParseRuleID(i *ie.IE, kind RuleKind) (uint32, *Error) {
 			v, err := u16(c)
 			return set(&id, uint32(v), err)
 		}
-		if kind == RuleBAR {
+		if kind == RuleBAR || kind == RuleSRR {
 			v, err := u8(c)
 			return set(&id, uint32(v), err)
 		}
@@ -33,4 +33,5 @@ func ParseRuleID(i *ie.IE, kind RuleKind) (uint32, *Error) {
 
 var idTypes = map[RuleKind]uint16{
 	RulePDR: ie.PDRID, RuleFAR: ie.FARID, RuleQER: ie.QERID, RuleURR: ie.URRID, RuleMAR: ie.MARID, RuleBAR: ie.BARID,
+	RuleSRR: ie.SRRID,
 }

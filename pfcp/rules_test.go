@@ -39,15 +39,28 @@ func FuzzRules(f *testing.F) {
 			roundTrip(t, typ, b, ParseURR, (*URR).IE, func(x *URR) bool { return x.Unsupported != 0 })
 		case ie.UsageReportWithinSessionModificationResponse, ie.UsageReportWithinSessionDeletionResponse, ie.UsageReportWithinSessionReportRequest:
 			roundTrip(t, typ, b, ParseUsageReport, (*UsageReport).IE, func(*UsageReport) bool { return false })
+		case ie.CreateSRR, ie.UpdateSRR:
+			roundTrip(t, typ, b, ParseSRR, (*SRR).IE, func(x *SRR) bool { return x.Unsupported != 0 })
+		case ie.SessionReport:
+			roundTrip(t, typ, b, ParseSessionReport, typed((*SessionReport).IE), func(*SessionReport) bool { return false })
+		case ie.ProvideATSSSControlInformation:
+			roundTrip(t, typ, b, ParseATSSSControl, typed((*ATSSSControl).IE), func(*ATSSSControl) bool { return false })
+		case ie.ATSSSControlParameters:
+			roundTrip(t, typ, b, ParseATSSSParameters, typed((*ATSSSParameters).IE), func(*ATSSSParameters) bool { return false })
 		}
 	})
+}
+
+// typed is emit for roundTrip, of what has one type of IE.
+func typed[T any](emit func(*T) *ie.IE) func(*T, uint16) *ie.IE {
+	return func(v *T, _ uint16) *ie.IE { return emit(v) }
 }
 
 // ruleSeeds are rules with all members that this package knows.
 func ruleSeeds() []*ie.IE {
 	pdr := &PDR{
 		ID: 1, Precedence: ptr(uint32(255)), OuterHeaderRemoval: ptr(uint8(0)), FARID: ptr(uint32(1)),
-		QERIDs: []uint32{1, 2}, URRIDs: []uint32{7},
+		QERIDs: []uint32{1, 2}, URRIDs: []uint32{7}, Multipath: MTAI,
 		PDI: &PDI{
 			InterfaceType: ptr(N33GPP), FTEID: &FTEID{Choose: true, ChooseV4: true, HasChooseID: true, ChooseID: 5},
 			NetworkInstance: "internet", QFIs: []uint8{1, 9},
@@ -83,18 +96,52 @@ func ruleSeeds() []*ie.IE {
 		FramedRoutes: pdr.PDI.FramedRoutes, QFIs: []uint8{9},
 	}}
 	mar := &MAR{
-		ID: 1, Functionality: ptr(uint8(1)), Mode: ptr(uint8(2)), Indicator: ptr(uint8(1)),
+		ID: 1, Functionality: ptr(uint8(1)), Mode: ptr(uint8(2)), Indicator: ptr(uint8(1)), TransportMode: ptr(uint8(2)),
 		Thresholds: &Thresholds{RTT: ptr(uint16(10)), PLR: ptr(uint8(5))},
 		Access: [2]*AccessForwarding{
 			{FARID: ptr(uint32(2)), Weight: ptr(uint8(50)), Priority: ptr(uint8(0)), URRIDs: []uint32{1}},
 			{Update: true, Weight: ptr(uint8(50))},
 		},
 	}
+	gone := &MAR{ID: 1, Access: [2]*AccessForwarding{{Update: true, Removed: true}, nil}}
 	return []*ie.IE{
+		gone.IE(ie.UpdateMAR), (&SRR{ID: 3, Availability: ptr(RRCA)}).IE(ie.CreateSRR), (&SRR{ID: 3, Availability: ptr(uint8(0))}).IE(ie.UpdateSRR),
+		sessionReportSeed().IE(), controlSeed().IE(), parametersSeed().IE(),
 		bar.IE(ie.CreateBAR), bar.IE(ie.UpdateBARWithinSessionModificationRequest), reportBAR.IE(ie.UpdateBARWithinSessionReportResponse),
 		endpoint.IE(ie.CreateTrafficEndpoint), endpoint.IE(ie.UpdateTrafficEndpoint), (&TrafficEndpoint{ID: 4}).IE(ie.RemoveTrafficEndpoint),
 		pdr.IE(ie.CreatePDR), far.IE(ie.CreateFAR), far.IE(ie.UpdateFAR), qer.IE(ie.CreateQER), mar.IE(ie.CreateMAR),
 		urrSeed().IE(ie.CreateURR), usageSeed().IE(ie.UsageReportWithinSessionReportRequest),
+	}
+}
+
+// sessionReportSeed is a Session Report with all members.
+func sessionReportSeed() *SessionReport {
+	return &SessionReport{SRR: 3, Availability: []AccessAvailability{{Access: 0, Available: true}, {Access: 1}}}
+}
+
+// controlSeed is Provide ATSSS Control Information with all members.
+func controlSeed() *ATSSSControl {
+	return &ATSSSControl{
+		MPTCP: true, ATSSSLL: true, PMF: &PMFControl{Required: true, NoRTT: true, PerFlow: true, QFIs: []uint8{1, 9}}, MPQUIC: MPQUICUDP | MPQUICEthernet,
+	}
+}
+
+// parametersSeed are ATSSS Control Parameters with all members.
+func parametersSeed() *ATSSSParameters {
+	pmf := PMFAddress{IPv4: ip("10.200.0.2"), IPv6: ip("2001:db8:200::2"), Port: [2]uint16{10501, 10601}}
+	flow := pmf
+	flow.Port = [2]uint16{10510, 10610}
+	return &ATSSSParameters{
+		MPTCP: &MPTCPParameters{
+			Proxy: MPTCPAddress{Type: TransportConverter, Port: 5124, IPv4: ip("10.200.0.1"), IPv6: ip("2001:db8:200::1")},
+			LinkSpecific: LinkSpecific{
+				IPv4: [2]netip.Addr{ip("100.64.0.2"), ip("100.64.0.3")}, IPv6: [2]netip.Addr{ip("fd00:a7::2"), ip("fd00:a7::3")},
+			},
+		},
+		ATSSSLL: true,
+		PMF: []PMFParameters{{Address: pmf}, {Address: flow, QFI: ptr(uint8(9))}, {Address: PMFAddress{
+			MAC: &[2][6]byte{{2, 0, 0, 0, 0, 1}, {2, 0, 0, 0, 0, 2}},
+		}}},
 	}
 }
 
@@ -144,10 +191,26 @@ func TestRuleSeeds(t *testing.T) {
 			var r *QER
 			r, err = ParseQER(i)
 			again = r.IE(i.Type)
-		case ie.CreateMAR:
+		case ie.CreateMAR, ie.UpdateMAR:
 			var r *MAR
 			r, err = ParseMAR(i)
 			again = r.IE(i.Type)
+		case ie.CreateSRR, ie.UpdateSRR:
+			var r *SRR
+			r, err = ParseSRR(i)
+			again = r.IE(i.Type)
+		case ie.SessionReport:
+			var r *SessionReport
+			r, err = ParseSessionReport(i)
+			again = r.IE()
+		case ie.ProvideATSSSControlInformation:
+			var r *ATSSSControl
+			r, err = ParseATSSSControl(i)
+			again = r.IE()
+		case ie.ATSSSControlParameters:
+			var r *ATSSSParameters
+			r, err = ParseATSSSParameters(i)
+			again = r.IE()
 		case ie.CreateBAR, ie.UpdateBARWithinSessionModificationRequest, ie.UpdateBARWithinSessionReportResponse:
 			var r *BAR
 			r, err = ParseBAR(i)
@@ -291,7 +354,28 @@ func TestLeaves(t *testing.T) {
 		{"SDF filter cut off", anyOf(ParseSDFFilter), ie.SDFFilter, "010000ff", nil},
 		{"Recovery Time Stamp", anyOf(ParseRecoveryTimeStamp), ie.RecoveryTimeStamp, "83aa7e80", time.Unix(0, 0)},
 		{"Thresholds", anyOf(parseThresholds), typeThresholds, "03000a05", Thresholds{RTT: ptr(uint16(10)), PLR: ptr(uint8(5))}},
-		{"Thresholds over 100%", anyOf(parseThresholds), typeThresholds, "0265", nil},
+		{"Thresholds over 100%", anyOf(parseThresholds), typeThresholds, "0265", Thresholds{PLR: ptr(uint8(0))}},
+		{"Thresholds without a bound", anyOf(parseThresholds), typeThresholds, "00", Thresholds{}},
+		{"Thresholds cut off", anyOf(parseThresholds), typeThresholds, "0100", nil},
+		{"PMF control", anyOf(parsePMFControl), ie.PMFControlInformation, "05020109", PMFControl{Required: true, PerFlow: true, QFIs: []uint8{1, 9}}},
+		{"PMF control of Rel-16", anyOf(parsePMFControl), ie.PMFControlInformation, "03", PMFControl{Required: true, NoRTT: true}},
+		{"PMF control, QFIs cut off", anyOf(parsePMFControl), ie.PMFControlInformation, "050201", nil},
+		{"PMF control, QFIs promised", anyOf(parsePMFControl), ie.PMFControlInformation, "0500", nil},
+		{"MPTCP address", anyOf(ParseMPTCPAddress), ie.MPTCPAddressInformation, "0101" + "1404" + "0ac80001", MPTCPAddress{Type: TransportConverter, Port: 5124, IPv4: ip("10.200.0.1")}},
+		{"MPTCP address of IPv6", anyOf(ParseMPTCPAddress), ie.MPTCPAddressInformation, "0201" + "1404" + "20010db8000000000000000000000001", MPTCPAddress{Type: TransportConverter, Port: 5124, IPv6: ip("2001:db8::1")}},
+		{"MPTCP address of no family", anyOf(ParseMPTCPAddress), ie.MPTCPAddressInformation, "00011404", nil},
+		{"MPTCP address cut off", anyOf(ParseMPTCPAddress), ie.MPTCPAddressInformation, "010114040ac800", nil},
+		{"link-specific addresses", anyOf(ParseLinkSpecific), ie.UELinkSpecificIPAddress, "05" + "64400002" + "64400003", LinkSpecific{IPv4: [2]netip.Addr{ip("100.64.0.2"), ip("100.64.0.3")}}},
+		{"link-specific address of one access", anyOf(ParseLinkSpecific), ie.UELinkSpecificIPAddress, "08" + "20010db8000000000000000000000001", LinkSpecific{IPv6: [2]netip.Addr{{}, ip("2001:db8::1")}}},
+		{"link-specific addresses, none", anyOf(ParseLinkSpecific), ie.UELinkSpecificIPAddress, "00", nil},
+		{"link-specific addresses cut off", anyOf(ParseLinkSpecific), ie.UELinkSpecificIPAddress, "056440000264", nil},
+		{"PMF address", anyOf(ParsePMFAddress), ie.PMFAddressInformation, "01" + "0ac80002" + "29052969", PMFAddress{IPv4: ip("10.200.0.2"), Port: [2]uint16{10501, 10601}}},
+		{"PMF address of Ethernet", anyOf(ParsePMFAddress), ie.PMFAddressInformation, "04" + "020000000001" + "020000000002", PMFAddress{MAC: &[2][6]byte{{2, 0, 0, 0, 0, 1}, {2, 0, 0, 0, 0, 2}}}},
+		{"PMF address without ports", anyOf(ParsePMFAddress), ie.PMFAddressInformation, "010ac80002", nil},
+		{"PMF address, none", anyOf(ParsePMFAddress), ie.PMFAddressInformation, "00", nil},
+		{"access availability", anyOf(ParseAccessAvailability), ie.AccessAvailabilityInformation, "05", AccessAvailability{Access: 1, Available: true}},
+		{"access availability of a third access", anyOf(ParseAccessAvailability), ie.AccessAvailabilityInformation, "02", nil},
+		{"access availability of no known status", anyOf(ParseAccessAvailability), ie.AccessAvailabilityInformation, "08", nil},
 	}
 	for _, tc := range tests {
 		t.Run(tc.name, func(t *testing.T) {
