@@ -48,13 +48,18 @@ type ATSSS struct {
 }
 
 // PMF is where the session's UE finds the performance measurement function in the UPF
-// (TS 23.501 §5.32.5). The UDP port tells the access.
+// (TS 23.501 §5.32.5). The UDP port tells the access, and the QoS flow: see [PMF.FlowPort].
 type PMF struct {
-	Addrs []netip.Addr // one of each IP version that it has
-	Port  [steer.NumAccesses]uint16
-	QFIs  []uint8 // QoS flows that are measured each for itself (PQPM); empty = the default one alone
-	NoRTT bool    // DRTTI: round trips are not measured by PMFP
+	Addrs []netip.Addr              // one of each IP version that it has
+	Port  [steer.NumAccesses]uint16 // of the default QoS flow
+	QFIs  []uint8                   // QoS flows that are measured each for itself (PQPM); empty = the default one alone
+	NoRTT bool                      // DRTTI: round trips are not measured by PMFP
 }
+
+// FlowPort is the UDP port of one of QFIs, or, with QFI 0, of the default QoS flow: a
+// QoS flow that is measured for itself has ports of its own (TS 29.244 §5.20.3.1), which
+// follow those of the default one in steps of two.
+func (p *PMF) FlowPort(a steer.Access, qfi uint8) uint16 { return p.Port[a] + 2*uint16(qfi) }
 
 // SlotBits is the width of a slot, the number that names a session's home.
 const SlotBits = 12

@@ -9,8 +9,8 @@ import (
 
 // IE types that go-pfcp does not know (TS 29.244 Table 8.1.2-1, Rel-17; those from 323 on are of Rel-18 and Rel-19).
 const (
-	typeThresholds                  uint16 = 288
-	typeSteeringModeIndicator       uint16 = 289
+	TypeThresholds                  uint16 = 288
+	TypeSteeringModeIndicator       uint16 = 289
 	typeAddressReplacement          uint16 = 293 // IP Address and Port Number Replacement
 	typeDNSQueryFilter              uint16 = 294
 	typeDirectReportingInformation  uint16 = 295

@@ -57,10 +57,10 @@ func ParseMAR(i *ie.IE) (*MAR, *Error) {
 			return m.access(0, c)
 		case ie.NonTGPPAccessForwardingActionInformation, ie.UpdateNonTGPPAccessForwardingActionInformation:
 			return m.access(1, c)
-		case typeThresholds:
+		case TypeThresholds:
 			v, err := parseThresholds(c)
 			return set(&m.Thresholds, v, err)
-		case typeSteeringModeIndicator:
+		case TypeSteeringModeIndicator:
 			v, err := u8(c)
 			return set(&m.Indicator, v&3, err)
 		case typeTransportMode:
@@ -215,7 +215,7 @@ func (m *MAR) IE(typ uint16) *ie.IE {
 		g = append(g, m.Thresholds.ie())
 	}
 	if m.Indicator != nil {
-		g = append(g, ie.New(typeSteeringModeIndicator, []byte{*m.Indicator}))
+		g = append(g, ie.New(TypeSteeringModeIndicator, []byte{*m.Indicator}))
 	}
 	if m.TransportMode != nil {
 		g = append(g, ie.New(typeTransportMode, []byte{*m.TransportMode}))
@@ -257,5 +257,5 @@ func (t *Thresholds) ie() *ie.IE {
 	if t.PLR != nil {
 		b = append(b, *t.PLR)
 	}
-	return ie.New(typeThresholds, b)
+	return ie.New(TypeThresholds, b)
 }

@@ -14,6 +14,7 @@ import (
 type chosen struct {
 	tunnels  []chosenTunnel // those with a CHOOSE ID, as long as a PDR has them
 	ue4, ue6 netip.Prefix   // UE addresses: all PDRs of the session that ask get the same; zero = none
+	links    links          // UE link-specific addresses, while the session lives and asks for MPTCP
 }
 
 type chosenTunnel struct {
@@ -28,6 +29,7 @@ func (ch *chosen) held(g *registry, seid uint64) *chosen {
 	if ch == nil {
 		return out
 	}
+	out.links = ch.links
 	for _, t := range ch.tunnels {
 		if g.has(seid, t.fteid.TEID) {
 			out.tunnels = append(out.tunnels, t)
@@ -44,7 +46,7 @@ func (ch *chosen) held(g *registry, seid uint64) *chosen {
 
 // kept is what a session keeps of ch: most have nothing chosen.
 func (ch *chosen) kept() *chosen {
-	if ch == nil || len(ch.tunnels) == 0 && !ch.ue4.IsValid() && !ch.ue6.IsValid() {
+	if ch == nil || len(ch.tunnels) == 0 && !ch.ue4.IsValid() && !ch.ue6.IsValid() && ch.links == (links{}) {
 		return nil
 	}
 	return ch

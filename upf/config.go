@@ -110,6 +110,7 @@ type BraidConfig struct {
 
 	NonGPP []netip.Prefix // N3 peers (N3IWF, TNGF) whose sessions come over non-3GPP access
 	Rules  []LocalRule    // multi-access rules for SMFs that know none; the first that fits counts
+	ATSSS  ATSSSConfig    // what SMFs that know them are told of
 }
 
 // LocalRule gives the sessions of a data network, or of a slice in it, a multi-access
@@ -158,15 +159,16 @@ func ParseConfig(file string, text []byte) (*Config, error) {
 }
 
 func (r *reader) config(s *section) *Config {
-	return &Config{
+	c := &Config{
 		Version:     s.text("version"),
 		Description: s.text("description"),
 		PFCP:        r.pfcp(s.sub("pfcp")),
 		GTPU:        r.gtpu(s.sub("gtpu")),
 		DNNs:        r.dnns(s),
 		Logger:      r.logger(s.sub("logger")),
-		Braid:       r.braid(s.sub("braid")),
 	}
+	c.Braid = r.braid(s.sub("braid"), c.DNNs)
+	return c
 }
 
 func (r *reader) pfcp(s *section) PFCPConfig {

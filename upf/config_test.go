@@ -136,6 +136,16 @@ var sampleBraid = BraidConfig{
 		{"internet", 1, "010203", steer.Policy{Functionality: steer.MPTCP, Mode: steer.ActiveStandby, Priority: [2]steer.Priority{steer.Active, steer.Standby}, Usable: 3}},
 		{"internet", 2, "", steer.Policy{Functionality: steer.MPTCP, Mode: steer.LoadBalancing, Weight: [2]uint8{60, 40}, Priority: none, Usable: 3}},
 		{"ims", 0, "", steer.Policy{Functionality: steer.MPTCP, Mode: steer.Redundant, Priority: [2]steer.Priority{steer.Primary, steer.Secondary}, Usable: 3}},
+		{"iot", 0, "", steer.Policy{Functionality: steer.MPTCP, Mode: steer.LoadBalancing, Weight: [2]uint8{50, 50}, Priority: none, Indicator: steer.Autonomous, Usable: 3}},
+		{"office", 0, "", steer.Policy{Functionality: steer.MPTCP, Mode: steer.PriorityBased, Priority: [2]steer.Priority{steer.Low, steer.High}, Usable: 3}},
+		{"gaming", 0, "", steer.Policy{Functionality: steer.MPTCP, Mode: steer.SmallestDelay, Priority: none, Usable: 3}},
+	},
+	ATSSS: ATSSSConfig{
+		Converter:    []netip.AddrPort{netip.MustParseAddrPort("10.200.0.1:5124")},
+		LinkSpecific: []netip.Prefix{netip.MustParsePrefix("100.64.0.0/14")},
+		PMF: &PMFConfig{
+			Addrs: []netip.Addr{addr("10.200.0.2")}, Port: [2]uint16{10500, 10501}, Interval: 250 * time.Millisecond, Idle: 10 * time.Second,
+		},
 	},
 }
 
@@ -145,10 +155,13 @@ var none = [2]steer.Priority{steer.NoStandby, steer.NoStandby}
 // TestBraidConfig holds the values that the sample does not show.
 func TestBraidConfig(t *testing.T) {
 	both := steer.Policy{Functionality: steer.MPTCP, Usable: 3}
-	standby, redundant, primary := both, both, both
+	standby, redundant, primary, random, shortest, autonomous := both, both, both, both, both, both
 	standby.Priority = [2]steer.Priority{steer.Standby, steer.Active}
 	redundant.Mode, redundant.Priority = steer.Redundant, none
 	primary.Mode, primary.Priority = steer.Redundant, [2]steer.Priority{steer.Secondary, steer.Primary}
+	random.Mode, random.Priority = steer.Random, none
+	shortest.Mode, shortest.Priority = steer.SmallestRTTFirst, none
+	autonomous.Mode, autonomous.Priority, autonomous.Indicator, autonomous.Weight = steer.LoadBalancing, none, steer.Autonomous, [2]uint8{80, 20}
 	prefixes := func(ps ...string) (l []netip.Prefix) {
 		for _, p := range ps {
 			l = append(l, netip.MustParsePrefix(p))
@@ -173,6 +186,18 @@ func TestBraidConfig(t *testing.T) {
 			b.Rules = []LocalRule{{"ims", 255, "0a0b0c", redundant}}
 		}},
 		{"multiAccess: [{mode: redundant, primary: non-3gpp}]", func(b *BraidConfig) { b.Rules = []LocalRule{{Policy: primary}} }},
+		{"multiAccess: [{mode: random}, {mode: smallest-rtt}]", func(b *BraidConfig) { b.Rules = []LocalRule{{Policy: random}, {Policy: shortest}} }},
+		{"multiAccess: [{mode: load-balancing, autonomous: true, weights: {3gpp: 80, non-3gpp: 20}}]", func(b *BraidConfig) {
+			b.Rules = []LocalRule{{Policy: autonomous}}
+		}},
+		{"atsss: {}", func(*BraidConfig) {}},
+		{"atsss: {converter: {addrs: [10.9.0.1, fd00:9::1], port: 5}, linkSpecific: [100.64.0.0/31, fd00:a7::/48]}", func(b *BraidConfig) {
+			b.ATSSS.Converter = []netip.AddrPort{netip.MustParseAddrPort("10.9.0.1:5"), netip.MustParseAddrPort("[fd00:9::1]:5")}
+			b.ATSSS.LinkSpecific = prefixes("100.64.0.0/31", "fd00:a7::/48")
+		}},
+		{"atsss: {pmf: {addrs: [fd00:9::1], 3gpp: 1000, non-3gpp: 2000, interval: 1s, idle: 0s}}", func(b *BraidConfig) {
+			b.ATSSS.PMF = &PMFConfig{Addrs: []netip.Addr{addr("fd00:9::1")}, Port: [2]uint16{1000, 2000}, Interval: time.Second}
+		}},
 	}
 	for _, tc := range tests {
 		got, err := ParseConfig("upfcfg.yaml", []byte(withBraid(tc.braid)))
@@ -194,6 +219,9 @@ func withBraid(keys string) string {
 
 func TestBrokenBraidConfig(t *testing.T) {
 	const prefixes = "allowed: a list of addresses such as 10.0.0.1 and address ranges such as 10.0.0.0/8"
+	const words = "active-standby, load-balancing, priority-based, random, redundant, smallest-delay, smallest-rtt"
+	const versions = "allowed: a list of one address such as 10.200.0.1, or of one of each IP version"
+	const apart = "allowed: addresses that mean nothing else"
 	tests := []struct{ braid, want string }{
 		{"peers: 10.0.0.0/8", "peers: " + prefixes},
 		{"peers: []", "peers: " + prefixes},
@@ -210,9 +238,34 @@ func TestBrokenBraidConfig(t *testing.T) {
 		{"buffer: 10001", `buffer: "10001", allowed: a whole number from 1 to 10000`},
 		{"reportRate: 0", `reportRate: "0", allowed: a whole number from 1 to 1000000`},
 		{"multiAccess: {mode: redundant}", "multiAccess: allowed: a list with one entry or more"},
-		{"multiAccess: [redundant]", "multiAccess[0]: allowed: keys and values\nupfcfg.yaml:37: braid.multiAccess[0].mode: is not there, allowed: active-standby, load-balancing, redundant"},
-		{"multiAccess: [{dnn: a}]", "multiAccess[0].mode: is not there, allowed: active-standby, load-balancing, redundant"},
-		{"multiAccess: [{mode: smallest-delay}]", `multiAccess[0].mode: "smallest-delay", allowed: active-standby, load-balancing, redundant`},
+		{"multiAccess: [redundant]", "multiAccess[0]: allowed: keys and values\nupfcfg.yaml:37: braid.multiAccess[0].mode: is not there, allowed: " + words},
+		{"multiAccess: [{dnn: a}]", "multiAccess[0].mode: is not there, allowed: " + words},
+		{"multiAccess: [{mode: least-cost}]", `multiAccess[0].mode: "least-cost", allowed: ` + words},
+		{"multiAccess: [{mode: smallest-delay, active: 3gpp}]", "multiAccess[0].active: unknown key, allowed: dnn, snssai, mode"},
+		{"multiAccess: [{mode: priority-based}]", `multiAccess[0].high: "", allowed: 3gpp, non-3gpp`},
+		{"multiAccess: [{mode: priority-based, high: lte}]", `multiAccess[0].high: "lte", allowed: 3gpp, non-3gpp`},
+		{"multiAccess: [{mode: load-balancing, autonomous: perhaps, weights: {3gpp: 60, non-3gpp: 40}}]", `multiAccess[0].autonomous: "perhaps", allowed: true, false`},
+		{"multiAccess: [{mode: load-balancing, autonomous: true, weights: {3gpp: 60, non-3gpp: 30}}]", "multiAccess[0].weights: the sum is 90, allowed: 100"},
+		{"atsss: 1", "atsss: allowed: keys and values"},
+		{"atsss: {proxy: 1}", "atsss.proxy: unknown key, allowed: converter, linkSpecific, pmf"},
+		{"atsss: {converter: {addrs: [10.9.0.1]}}", "atsss.linkSpecific: has none of the IP version of the converter's address 10.9.0.1, allowed: ranges of each of its IP versions"},
+		{"atsss: {converter: {addrs: [10.9.0.1]}, linkSpecific: ['fd00::/48']}", "atsss.linkSpecific: has none of the IP version of the converter's address 10.9.0.1, allowed: ranges of each of its IP versions"},
+		{"atsss: {linkSpecific: [100.64.0.0/14]}", "atsss.linkSpecific: without a converter, allowed: both or neither"},
+		{"atsss: {converter: {addrs: [10.9.0.1]}, linkSpecific: [100.64.0.1]}", "atsss.linkSpecific: 100.64.0.1/32, allowed: ranges of two addresses and more"},
+		{"atsss: {converter: {port: 1}}", "atsss.converter.addrs: is not there, " + versions},
+		{"atsss: {converter: {addrs: 10.9.0.1}}", "atsss.converter.addrs: " + prefixes},
+		{"atsss: {converter: {addrs: [10.9.0.0/24]}, linkSpecific: [100.64.0.0/14]}", "atsss.converter.addrs: 10.9.0.0/24, " + versions},
+		{"atsss: {converter: {addrs: [10.9.0.1, 10.9.0.2]}, linkSpecific: [100.64.0.0/14]}", "atsss.converter.addrs: 10.9.0.2/32, " + versions},
+		{"atsss: {converter: {addrs: [0.0.0.0]}, linkSpecific: [100.64.0.0/14]}", "atsss.converter.addrs: 0.0.0.0/32, " + versions},
+		{"atsss: {converter: {addrs: [10.9.0.1], port: 0}, linkSpecific: [100.64.0.0/14]}", `atsss.converter.port: "0", allowed: a whole number from 1 to 65535`},
+		{"atsss: {converter: {addrs: [10.9.0.1], ports: 0}, linkSpecific: [100.64.0.0/14]}", "atsss.converter.ports: unknown key, allowed: addrs, port"},
+		{"atsss: {converter: {addrs: [10.60.0.1]}, linkSpecific: [100.64.0.0/14]}", "atsss: 10.60.0.1/32 is in the dnnList's 10.60.0.0/16, " + apart},
+		{"atsss: {converter: {addrs: [10.9.0.1]}, linkSpecific: [10.0.0.0/8]}", "atsss: 10.0.0.0/8 is in the dnnList's 10.60.0.0/16, " + apart +
+			"\nupfcfg.yaml:37: braid.atsss: 10.0.0.0/8 is in the dnnList's 10.61.0.0/16, " + apart + "\nupfcfg.yaml:37: braid.atsss: 10.9.0.1/32 is in the link-specific 10.0.0.0/8, " + apart},
+		{"atsss: {pmf: {addrs: [10.9.0.1], 3gpp: 10500, non-3gpp: 10502}}", "atsss.pmf: ports 10500 and 10502, allowed: two that lie an odd number apart, or more than 126: those of QoS flows follow in steps of two"},
+		{"atsss: {pmf: {addrs: [10.9.0.1], 3gpp: 65500}}", `atsss.pmf.3gpp: "65500", allowed: a whole number from 1 to 65409`},
+		{"atsss: {pmf: {addrs: [10.9.0.1], interval: 1ms}}", `atsss.pmf.interval: "1ms", allowed: a time from 10ms to 1m0s, such as 1s or 500ms`},
+		{"atsss: {pmf: {addrs: [10.9.0.1], wifi: 1}}", "atsss.pmf.wifi: unknown key, allowed: addrs, 3gpp, non-3gpp, interval, idle"},
 		{"multiAccess: [{mode: active-standby}]", `multiAccess[0].active: "", allowed: 3gpp, non-3gpp`},
 		{"multiAccess: [{mode: active-standby, active: wifi}]", `multiAccess[0].active: "wifi", allowed: 3gpp, non-3gpp`},
 		{"multiAccess: [{mode: active-standby, active: 3gpp, weights: {}}]", "multiAccess[0].weights: unknown key, allowed: dnn, snssai, mode, active"},

@@ -1,6 +1,8 @@
 package upf
 
 import (
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -17,10 +19,10 @@ const maxTUNName = 15
 // braidKeys are all keys of the section braid.
 var braidKeys = []string{
 	"workers", "tun", "heartbeat", "peers", "state", "drain", "echo", "errorIndicationGrace", "ueToUE", "routerAdvertisement",
-	"buffer", "reportRate", "nonGPP", "multiAccess",
+	"buffer", "reportRate", "nonGPP", "multiAccess", "atsss",
 }
 
-func (r *reader) braid(s *section) BraidConfig {
+func (r *reader) braid(s *section, dnns []DNN) BraidConfig {
 	s.only(braidKeys...)
 	b := BraidConfig{
 		Workers:       s.number("workers", 0, 0, MaxWorkers),
@@ -37,6 +39,9 @@ func (r *reader) braid(s *section) BraidConfig {
 		ReportRate:    s.number("reportRate", 1000, 1, 1_000_000),
 		NonGPP:        s.prefixes("nonGPP"),
 		Rules:         r.localRules(s),
+	}
+	if s.keys["atsss"] != nil {
+		b.ATSSS = r.atsss(s.sub("atsss"), dnns)
 	}
 	if b.TUN == "" {
 		b.TUN = "upfgtp"
@@ -59,32 +64,38 @@ func (r *reader) localRules(s *section) []LocalRule {
 	return rules
 }
 
-// modes are the steering modes with the key of each, which no other has.
+// modes are the steering modes by the words of the config, with the keys of each.
 var modes = map[string]struct {
 	mode steer.Mode
-	key  string
+	keys []string
 }{
-	"active-standby": {steer.ActiveStandby, "active"},
-	"load-balancing": {steer.LoadBalancing, "weights"},
-	"redundant":      {steer.Redundant, "primary"},
+	"active-standby": {steer.ActiveStandby, []string{"active"}},
+	"load-balancing": {steer.LoadBalancing, []string{"weights", "autonomous"}},
+	"priority-based": {steer.PriorityBased, []string{"high"}},
+	"random":         {steer.Random, nil},
+	"redundant":      {steer.Redundant, []string{"primary"}},
+	"smallest-delay": {steer.SmallestDelay, nil},
+	"smallest-rtt":   {steer.SmallestRTTFirst, nil},
 }
+
+// modeWords are the words of modes.
+var modeWords = strings.Join(slices.Sorted(maps.Keys(modes)), ", ")
 
 func (r *reader) localRule(s *section) LocalRule {
 	rule := LocalRule{DNN: s.text("dnn")}
 	if s.keys["snssai"] != nil {
 		rule.SST, rule.SD = r.snssai(s.sub("snssai"))
 	}
-	const allowed = "active-standby, load-balancing, redundant"
-	word, line, ok := s.required("mode", allowed)
+	word, line, ok := s.required("mode", modeWords)
 	if !ok {
 		return rule
 	}
 	m, known := modes[word]
 	if !known {
-		r.fail(line, s.path+"mode", "%q, allowed: %s", word, allowed)
+		r.fail(line, s.path+"mode", "%q, allowed: %s", word, modeWords)
 		return rule
 	}
-	s.only("dnn", "snssai", "mode", m.key)
+	s.only(append([]string{"dnn", "snssai", "mode"}, m.keys...)...)
 	rule.Policy = steer.Policy{
 		Functionality: steer.MPTCP,
 		Mode:          m.mode,
@@ -93,17 +104,35 @@ func (r *reader) localRule(s *section) LocalRule {
 	}
 	switch m.mode {
 	case steer.ActiveStandby:
-		if a, ok := s.access(m.key, true); ok {
+		if a, ok := s.access("active", true); ok {
 			rule.Policy.Priority = steer.Decision{Access: a}.Priorities()
 		}
 	case steer.LoadBalancing:
-		rule.Policy.Weight = r.weights(s.sub(m.key))
+		r.shares(s, &rule.Policy)
+	case steer.PriorityBased:
+		if a, ok := s.access("high", true); ok {
+			rule.Policy.Priority[a], rule.Policy.Priority[a.Other()] = steer.High, steer.Low
+		}
 	case steer.Redundant:
-		if a, ok := s.access(m.key, false); ok {
+		if a, ok := s.access("primary", false); ok {
 			rule.Policy.Priority = steer.Decision{Access: a, Redundant: true}.Priorities()
 		}
+	case steer.SmallestDelay, steer.Random, steer.SmallestRTTFirst: // nothing to say
 	}
 	return rule
+}
+
+// shares are the weights of load-balancing; where the UPF sets them itself, those that it
+// begins with, which may be left out.
+func (r *reader) shares(s *section, p *steer.Policy) {
+	if s.boolean("autonomous", false) {
+		p.Indicator = steer.Autonomous
+		if s.keys["weights"] == nil {
+			p.Weight = [steer.NumAccesses]uint8{50, 50}
+			return
+		}
+	}
+	p.Weight = r.weights(s.sub("weights"))
 }
 
 // access reads the name of an access; ok is false if there is none.

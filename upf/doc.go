@@ -27,10 +27,16 @@
 //
 // docs/PFCP.md has every IE of the session messages and what becomes of it. Left
 // out, and refused where a rule asks for it: predefined rules, Ethernet and MBS
-// sessions, redirection, header enrichment, redundant transmission, session
-// reporting rules, an application and SDF filters in one PDI. Accepted without effect:
-// thresholds and steering mode indicator of a MAR, ATSSS control information, and of a
-// QER its marking, its averaging window and what is for paging.
+// sessions, redirection, header enrichment, redundant transmission, session reporting
+// rules other than that of access availability, an application and SDF filters in one
+// PDI. Accepted without effect: of a QER its marking, its averaging window and what is
+// for paging.
+//
+// Multi-access sessions (§5.20): ATSSS control information is answered with what the
+// config has of a transport converter, link-specific addresses and the performance
+// measurement function; MARs of both functionalities and all five modes; the CP function
+// is told of changes of an access's availability (§5.20.4.2), and tells of them
+// (§5.20.5). Left out: MPQUIC, Ethernet sessions, and with them PMF by MAC address.
 //
 // Local rules give sessions whose SMF knows no MAR (§5.20) one of the config: a session's
 // data network is its APN/DNN, or else the Network Instances of its PDRs, its slice the

@@ -76,21 +76,21 @@ func TestDocumentedRefusals(t *testing.T) {
 	// paths lead to a group from the first IE of a rule that has it.
 	paths := map[string][]uint16{
 		"Create PDR": {ie.CreatePDR}, "PDI": {ie.CreatePDR, ie.PDI}, "Create FAR": {ie.CreateFAR}, "Create QER": {ie.CreateQER},
-		"Create MAR": {ie.CreateMAR}, "Create BAR": {ie.CreateBAR}, "Create Traffic Endpoint": {ie.CreateTrafficEndpoint},
+		"Create MAR": {ie.CreateMAR}, "Create SRR": {ie.CreateSRR}, "Create BAR": {ie.CreateBAR}, "Create Traffic Endpoint": {ie.CreateTrafficEndpoint},
 		"Forwarding Parameters": {ie.CreateFAR, ie.ForwardingParameters}, "Duplicating Parameters": {ie.CreateFAR, ie.DuplicatingParameters},
 	}
 	for _, r := range rows {
 		t.Run(r.group+" "+strconv.Itoa(int(r.typ)), func(t *testing.T) {
 			member := ie.New(r.typ, []byte{1, 0})
 			if member.IsGrouped() {
-				member = ie.NewGroupedIE(r.typ)
+				member = ie.NewGroupedIE(r.typ, ie.NewQFI(9)) // of null length it could ask for nothing
 			}
 			var resp message.Message
 			path, inRule := paths[r.group]
 			switch {
 			case inRule:
 				req := establishment(0x11, documentedSession())
-				lists := map[uint16]*[]*ie.IE{ie.CreatePDR: &req.CreatePDR, ie.CreateFAR: &req.CreateFAR, ie.CreateTrafficEndpoint: &req.CreateTrafficEndpoint}
+				lists := map[uint16]*[]*ie.IE{ie.CreatePDR: &req.CreatePDR, ie.CreateFAR: &req.CreateFAR, ie.CreateTrafficEndpoint: &req.CreateTrafficEndpoint, ie.CreateSRR: &req.CreateSRR}
 				list := *lists[path[0]]
 				list[0] = with(list[0], member, path[1:]...)
 				resp = b.ask(req)
@@ -122,5 +122,6 @@ func documentedSession() *rulesSpec {
 	r.endpoints = []*pfcp.TrafficEndpoint{{ID: 1, PDI: pfcp.PDI{FTEID: &pfcp.FTEID{TEID: 0x20, IPv4: addr("10.100.3.1")}}}}
 	r.fars[0].ApplyAction = p(pfcp.ActionFORW | pfcp.ActionDUPL)
 	r.fars[0].Duplicates = []pfcp.Forwarding{{Destination: p(pfcp.InterfaceCore), OuterHeader: creation(0x501, "10.100.8.1")}}
+	r.srrs = []*pfcp.SRR{{ID: 1, Availability: p(pfcp.RRCA)}}
 	return r
 }

@@ -148,6 +148,8 @@ func (s *Server) event(e *dataplane.Event) {
 		s.errorIndication(e)
 	case dataplane.EchoAnswered:
 		s.echoAnswered(e.From.Addr().Unmap(), s.rep.now)
+	case dataplane.AccessChanged:
+		s.accessChanged(e)
 	}
 }
 

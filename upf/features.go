@@ -23,8 +23,9 @@ var upFeatures = []pfcp.UPFeature{
 	pfcp.MPAS,    // TestTakeover, TestSetMemberEnds
 	pfcp.VTIME,   // TestQuotas
 	pfcp.IP6PL,   // TestUEPrefixes
-	pfcp.MPTCP,   // TestMultiAccessSession
-	pfcp.ATSSSLL, // TestMultiAccessSession
+	pfcp.MPTCP,   // TestMultiAccessSession, TestATSSSParameters
+	pfcp.ATSSSLL, // TestMultiAccessSession, TestATSSSParameters
+	pfcp.REDSM,   // TestSteeringModes
 }
 
 // features is our UP Function Features IE.

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/wmnsk/go-pfcp/ie"
 	"github.com/wmnsk/go-pfcp/message"
 
 	"github.com/braid-upf/braid/internal/testenv"
@@ -77,7 +78,9 @@ func TestFeatures(t *testing.T) {
 	var all []pfcp.UPFeature
 	var want []string
 	for _, f := range upFeatures {
-		want = append(want, names[f])
+		if f != pfcp.REDSM { // of Rel-18: TestRedundantModeFeature
+			want = append(want, names[f])
+		}
 	}
 	for f := range names { // each constant is where the standard has it
 		m := message.NewAssociationSetupResponse(1, pfcp.FeaturesIE(f))
@@ -99,6 +102,19 @@ func TestFeatures(t *testing.T) {
 		if got := set(frames[i+1]); !slices.Equal(got, []string{names[f]}) {
 			t.Errorf("%s: tshark reads %q", names[f], got)
 		}
+	}
+}
+
+// TestRedundantModeFeature: octet 12, bit 1 (TS 29.244 Rel-18, Table 8.2.25-1), which the
+// tshark at hand need not know.
+func TestRedundantModeFeature(t *testing.T) {
+	b := newBench(t)
+	i := first(iesOf(t, b.ask(message.NewAssociationSetupRequest(1, pfcp.NodeIDIE(cpNode), pfcp.RecoveryTimeStampIE(cpStarted)))), ie.UPFunctionFeatures)
+	if i == nil {
+		t.Fatal("no features")
+	}
+	if len(i.Payload) != 8 || i.Payload[12-5] != 1 {
+		t.Errorf("features %x", i.Payload)
 	}
 }
 

@@ -14,6 +14,7 @@ import (
 	"github.com/wmnsk/go-pfcp/ie"
 	"github.com/wmnsk/go-pfcp/message"
 
+	"github.com/braid-upf/braid/atsss/steer"
 	"github.com/braid-upf/braid/dataplane"
 	"github.com/braid-upf/braid/pfcp"
 )
@@ -48,10 +49,11 @@ func FuzzDatagrams(f *testing.F) {
 	}
 	f.Add(multiAccessSeed())
 	f.Add(everyFormSeed())
+	f.Add(atsssSeed())
 	f.Add(setSeed())
 	peers := [2]netip.AddrPort{netip.MustParseAddrPort("10.100.4.1:8805"), netip.MustParseAddrPort("10.100.4.9:8805")}
 	foe := netip.MustParseAddrPort("10.100.5.1:8805")
-	cfg := cfgOf(f, poolConfig, func(c *Config) { c.Braid.Peers = []netip.Prefix{netip.MustParsePrefix("10.100.4.0/24")} })
+	cfg := cfgOf(f, poolConfig+atsssSection, func(c *Config) { c.Braid.Peers = []netip.Prefix{netip.MustParsePrefix("10.100.4.0/24")} })
 	f.Fuzz(func(t *testing.T, b []byte) {
 		plane := &fakePlane{rules: map[uint64]*dataplane.Rules{}}
 		s := newServer(cfg, plane, slog.New(slog.DiscardHandler))
@@ -91,7 +93,7 @@ func FuzzDatagrams(f *testing.F) {
 		for _, n := range slices.Collect(maps.Values(s.nodes)) {
 			s.handle(netip.AddrPortFrom(n.addr, 8805), message.NewAssociationReleaseRequest(0, pfcp.NodeIDIE(n.id)))
 		}
-		if len(s.nodes)+len(s.sessions)+len(s.byCP)+len(plane.rules)+len(s.paths.peers) > 0 || s.registry.String() != "0 TEIDs, 0 UE prefixes" {
+		if len(s.nodes)+len(s.sessions)+len(s.byCP)+len(plane.rules)+len(s.paths.peers) > 0 || s.registry.String() != nothingHeld {
 			t.Fatalf("left: %d nodes, %d sessions, %d by CP F-SEID, %d in the plane, %d paths, %s",
 				len(s.nodes), len(s.sessions), len(s.byCP), len(plane.rules), len(s.paths.peers), s.registry)
 		}
@@ -180,6 +182,24 @@ func multiAccessSeed() []byte {
 	)
 }
 
+// atsssSeed is the life of a multi-access session whose SMF asks for all of ATSSS.
+func atsssSeed() []byte {
+	r := askingMA(&pfcp.ATSSSControl{MPTCP: true, ATSSSLL: true, PMF: &pfcp.PMFControl{Required: true, PerFlow: true, QFIs: []uint8{1, 9}}}, "10.60.0.1", "2001:db8:60::")
+	r.srrs = []*pfcp.SRR{{ID: 3, Availability: p(pfcp.RRCA)}}
+	steered(r, 3, 3, 4).Thresholds = &pfcp.Thresholds{RTT: p(uint16(40)), PLR: p(uint8(2))}
+	r.pdrs[0].Multipath = pfcp.MTAI
+	return datagrams(
+		message.NewAssociationSetupRequest(0, pfcp.NodeIDIE(cpNode), pfcp.RecoveryTimeStampIE(cpStarted)),
+		establishment(1, r),
+		message.NewSessionModificationRequest(0, 0, 1, 0, 0, pfcp.AccessAvailability{Access: 1}.IE(), (&pfcp.SRR{ID: 4, Availability: p(pfcp.RRCA)}).IE(ie.CreateSRR),
+			(&pfcp.MAR{ID: 1, Mode: p(uint8(2)), Indicator: p(uint8(1))}).IE(ie.UpdateMAR)),
+		message.NewSessionModificationRequest(0, 0, 1, 0, 0, (&pfcp.ATSSSControl{ATSSSLL: true}).IE(), (&pfcp.SRR{ID: 4, Availability: p(uint8(0))}).IE(ie.UpdateSRR),
+			(&pfcp.MAR{ID: 1, Functionality: p(uint8(0)), Access: [2]*pfcp.AccessForwarding{nil, {Update: true, Removed: true}}}).IE(ie.UpdateMAR)),
+		message.NewSessionModificationRequest(0, 0, 1, 0, 0, (&pfcp.ATSSSControl{ATSSSLL: true, MPTCP: true}).IE(), ie.NewRemoveSRR(ie.NewSRRID(3))),
+		message.NewSessionDeletionRequest(0, 0, 1, 0, 0),
+	)
+}
+
 // datagrams are the messages as FuzzDatagrams takes them.
 func datagrams(messages ...message.Message) []byte {
 	var all []byte
@@ -195,9 +215,13 @@ func datagrams(messages ...message.Message) []byte {
 	return all
 }
 
-// measureAll has every URR count a packet, and the server report.
+// measureAll has every URR count a packet, each access be lost and found in turn, and the
+// server report.
 func measureAll(s *Server, plane *fakePlane) {
 	for seid := range s.sessions {
+		for a := range steer.Access(steer.NumAccesses) {
+			s.rep.noticed(dataplane.Event{Kind: dataplane.AccessChanged, SEID: seid, Access: a, Available: s.rep.counts.sent%2 == 0})
+		}
 		for urr := range plane.meters[seid] {
 			for _, e := range plane.traffic(time.Now(), seid, urr, 1000, 1000) {
 				s.rep.noticed(e)
@@ -235,7 +259,7 @@ func checkConsistent(t *testing.T, s *Server, plane *fakePlane) {
 	if len(s.byCP) != len(s.sessions) {
 		t.Fatalf("%d sessions by CP F-SEID, %d in all", len(s.byCP), len(s.sessions))
 	}
-	teids, ues := map[uint32]uint64{}, map[netip.Prefix]uint64{}
+	teids, ues, links := map[uint32]uint64{}, map[netip.Prefix]uint64{}, map[netip.Addr]uint64{}
 	for seid, sess := range s.sessions {
 		if s.byCP[sess.cp] != sess {
 			t.Fatalf("session %#x is not found by its CP F-SEID", seid)
@@ -243,6 +267,17 @@ func checkConsistent(t *testing.T, s *Server, plane *fakePlane) {
 		r := plane.rules[seid]
 		if r == nil || s.nodes[sess.cp.node()] == nil {
 			t.Fatalf("session %#x: rules %v, node %q", seid, r, sess.cp.node())
+		}
+		if a := r.ATSSS; a != nil {
+			for _, l := range slices.Concat(a.LinkSpecific[0], a.LinkSpecific[1]) {
+				if other, taken := links[l]; taken || !l.IsValid() {
+					t.Fatalf("sessions %#x and %#x: link-specific address %v", seid, other, l)
+				}
+				links[l] = seid
+			}
+			if len(a.Converter) != len(a.LinkSpecific[0]) || len(a.Converter) != len(a.LinkSpecific[1]) {
+				t.Fatalf("session %#x: %+v", seid, a)
+			}
 		}
 		for _, d := range r.Uplink {
 			if other, taken := teids[d.TEID]; d.TEID == 0 || taken && other != seid || d.FAR == nil {
@@ -274,5 +309,8 @@ func checkConsistent(t *testing.T, s *Server, plane *fakePlane) {
 				}
 			}
 		}
+	}
+	if 2*s.registry.linked != len(links) {
+		t.Fatalf("%d pairs of link-specific addresses are held, sessions have %d addresses", s.registry.linked, len(links))
 	}
 }

@@ -24,6 +24,9 @@ import (
 	"github.com/braid-upf/braid/pfcp"
 )
 
+// nothingHeld is what a registry says that has nothing.
+const nothingHeld = "0 TEIDs, 0 UE prefixes, 0 pairs of link-specific addresses"
+
 // fakePlane keeps what it is given.
 type fakePlane struct {
 	mu    sync.Mutex
@@ -225,6 +228,8 @@ type rulesSpec struct {
 
 	endpoints []*pfcp.TrafficEndpoint
 	urrs      []*pfcp.URR
+	srrs      []*pfcp.SRR
+	atsss     *pfcp.ATSSSControl
 }
 
 func p[T any](v T) *T { return &v }
@@ -297,7 +302,7 @@ func plainSession(teid uint32, ueAddr string) *rulesSpec {
 func (r *rulesSpec) creates() []*ie.IE {
 	return ruleSet{
 		pdrs: r.pdrs, fars: r.fars, qers: r.qers, urrs: r.urrs,
-		rareRules: &rareRules{mars: r.mars, bars: r.bars, endpoints: r.endpoints},
+		rareRules: &rareRules{mars: r.mars, bars: r.bars, endpoints: r.endpoints, srrs: r.srrs, atsss: r.atsss},
 	}.creates()
 }
 

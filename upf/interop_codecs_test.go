@@ -186,7 +186,7 @@ func everySent(t *testing.T) map[uint8][][]byte {
 	ask(message.NewPFDManagementRequest(0, pfds("web", web)))
 	ask(message.NewAssociationUpdateRequest(0, node))
 	refused := maSession()
-	refused.mars[0].Mode = p(uint8(1))
+	refused.mars[0].Mode = p(uint8(5))
 	ask(establishment(9, refused))
 	r := askingSession(0x20, "internet", true, true)
 	r.pdrs[0].PDI.FTEID = &pfcp.FTEID{Choose: true, ChooseV4: true}

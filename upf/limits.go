@@ -14,7 +14,7 @@ import (
 const (
 	maxPDRs  = 256
 	maxRules = 512  // of each other kind
-	maxParts = 1024 // filters, port ranges, addresses and names of other rules in all PDRs
+	maxParts = 1024 // filters, port ranges, addresses and names of other rules in all PDRs and MARs
 )
 
 // bounded refuses a rule set that is too large, where the applications are these.
@@ -50,6 +50,13 @@ func (r ruleSet) bounded(apps applications) *pfcp.Error {
 		for i := range p.PDI.Filters {
 			d := &p.PDI.Filters[i].Description
 			parts += len(d.From.Ports) + len(d.To.Ports)
+		}
+	}
+	for _, m := range r.mars {
+		for _, a := range m.Access {
+			if a != nil {
+				parts += len(a.URRIDs)
+			}
 		}
 	}
 	if parts > maxParts {

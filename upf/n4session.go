@@ -30,6 +30,9 @@ func (s *Server) sessionEstablishment(m *message.SessionEstablishmentRequest) me
 	up := s.fseid
 	up.SEID = sess.seid
 	ies := []*ie.IE{s.nodeID(), ie.NewCause(ie.CauseRequestAccepted), up.IE()}
+	if c.told != nil {
+		ies = append(ies, c.told.IE())
+	}
 	for _, t := range c.made {
 		ies = append(ies, t.ie(ie.CreatedPDR))
 	}
@@ -94,12 +97,13 @@ func (s *Server) install(sess *session, c *compiled) ([]dataplane.Usage, *pfcp.E
 		return nil, &pfcp.Error{Cause: ie.CauseSystemFailure, Text: fmt.Sprintf("session %#x: install: %v", sess.seid, err)}
 	}
 	s.takeEventsBut(sess.seid)
-	old := sess.rules
+	old, had := sess.rules, sess.links()
 	if s.sessions[sess.seid] != sess { // it is being established
-		old = ruleSet{}
+		old, had = ruleSet{}, links{}
 	}
 	s.rep.tunnels.replace(sess.seid, old, c.set)
 	s.registry.replace(sess.seid, sess.holds, c.holds)
+	s.registry.relink(had, c.chosen.links)
 	set := c.set.kept()
 	s.paths.replace(sess.cp.node(), old.farEnds(), set.farEnds(), time.Now())
 	sess.rules, sess.holds = set, c.holds
@@ -159,6 +163,9 @@ func (s *Server) sessionModification(m *message.SessionModificationRequest) mess
 		"pdrs", len(sess.rules.pdrs), "fars", len(sess.rules.fars), "mars", len(sess.rules.mars))
 
 	ies := []*ie.IE{ie.NewCause(ie.CauseRequestAccepted)}
+	if c.told != nil {
+		ies = append(ies, c.told.IE())
+	}
 	for _, t := range c.made {
 		typ := ie.CreatedPDR
 		if before.pdrs.get(t.pdr) != nil {
@@ -212,6 +219,7 @@ func (s *Server) takeAway(sess *session) []dataplane.Usage {
 		return nil
 	}
 	s.registry.replace(sess.seid, sess.holds, identity{})
+	s.registry.relink(sess.links(), links{})
 	return last
 }
 

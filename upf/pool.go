@@ -4,20 +4,22 @@ import (
 	"encoding/binary"
 	"math/bits"
 	"net/netip"
+	"slices"
 )
 
 // pool is a range of UE addresses that the UPF gives out (TS 29.244 §5.21): IPv4
-// addresses, or IPv6 prefixes of 64 bits. It notes all that sessions hold of it,
-// whoever chose it.
+// addresses, or IPv6 prefixes of 64 bits; or, of UE link-specific addresses, pairs of
+// neighbours of either family. It notes all that sessions hold of it, whoever chose it.
 //
 // Never given are an IPv4 range's first address, which names it, its last, which is
 // its broadcast address, the one behind the first, which the data network's side of
-// N6 has as a rule, and an IPv6 range's first /64 for the same reason; a range of one
-// or two has nothing to leave out.
+// N6 has as a rule, and an IPv6 range's first /64 for the same reason, nor the pairs
+// that the first and the last address belong to; a range of one or two has nothing to
+// leave out.
 type pool struct {
 	dnn    string
 	prefix netip.Prefix
-	unit   int      // length of what is given: 32 or 64 bits
+	unit   int      // length of what is given: 32 or 64 bits, 31 or 127 of pairs
 	size   int      // how many there are
 	taken  []uint64 // a bit for each: given, held or never given
 	next   int      // where the search goes on: what was given last comes last
@@ -27,10 +29,20 @@ type pool struct {
 const maxPool = 1 << 22
 
 func newPool(dnn string, prefix netip.Prefix) *pool {
-	p := &pool{dnn: dnn, prefix: prefix.Masked(), unit: 64}
+	unit := 64
 	if prefix.Addr().Is4() {
-		p.unit = 32
+		unit = 32
 	}
+	return newPoolOf(dnn, prefix, unit)
+}
+
+// newPairs is a pool of pairs of addresses.
+func newPairs(prefix netip.Prefix) *pool {
+	return newPoolOf("", prefix, prefix.Addr().BitLen()-1)
+}
+
+func newPoolOf(dnn string, prefix netip.Prefix, unit int) *pool {
+	p := &pool{dnn: dnn, prefix: prefix.Masked(), unit: unit}
 	if prefix.Bits() > p.unit {
 		return p // an IPv6 range without a /64
 	}
@@ -51,9 +63,13 @@ func (p *pool) reserve() {
 	p.set(0, true)
 	if p.unit == 32 {
 		p.set(1, true)
+	}
+	if p.is4() {
 		p.set(p.size-1, true)
 	}
 }
+
+func (p *pool) is4() bool { return p.prefix.Addr().Is4() }
 
 func (p *pool) set(i int, taken bool) {
 	if taken {
@@ -86,14 +102,24 @@ func (p *pool) choose() (netip.Prefix, bool) {
 
 // at is the ith of the pool.
 func (p *pool) at(i int) netip.Prefix {
-	if p.unit == 32 {
+	if p.is4() {
 		a := p.prefix.Addr().As4()
-		binary.BigEndian.PutUint32(a[:], binary.BigEndian.Uint32(a[:])+uint32(i))
-		return netip.PrefixFrom(netip.AddrFrom4(a), 32)
+		binary.BigEndian.PutUint32(a[:], binary.BigEndian.Uint32(a[:])+uint32(i)<<(32-p.unit))
+		return netip.PrefixFrom(netip.AddrFrom4(a), p.unit)
 	}
 	a := p.prefix.Addr().As16()
-	binary.BigEndian.PutUint64(a[:], binary.BigEndian.Uint64(a[:])+uint64(i))
-	return netip.PrefixFrom(netip.AddrFrom16(a), 64)
+	half, shift := p.half(a[:])
+	binary.BigEndian.PutUint64(half, binary.BigEndian.Uint64(half)+uint64(i)<<shift)
+	return netip.PrefixFrom(netip.AddrFrom16(a), p.unit)
+}
+
+// half is the half of an IPv6 address in which what is given differs, and where its
+// lowest bit stands there.
+func (p *pool) half(a []byte) (half []byte, shift int) {
+	if p.unit <= 64 {
+		return a[:8], 64 - p.unit
+	}
+	return a[8:], 128 - p.unit
 }
 
 // hold notes that a session holds q, or does no more.
@@ -123,12 +149,23 @@ func (p *pool) hold(q netip.Prefix, held bool) {
 
 // index is the place of a in the pool.
 func (p *pool) index(a netip.Addr) uint64 {
-	if p.unit == 32 {
+	if p.is4() {
 		first, b := p.prefix.Addr().As4(), a.As4()
-		return uint64(binary.BigEndian.Uint32(b[:]) - binary.BigEndian.Uint32(first[:]))
+		return uint64(binary.BigEndian.Uint32(b[:])-binary.BigEndian.Uint32(first[:])) >> (32 - p.unit)
 	}
 	first, b := p.prefix.Addr().As16(), a.As16()
-	return binary.BigEndian.Uint64(b[:]) - binary.BigEndian.Uint64(first[:])
+	from, shift := p.half(first[:])
+	to, _ := p.half(b[:])
+	return (binary.BigEndian.Uint64(to) - binary.BigEndian.Uint64(from)) >> shift
+}
+
+// free says whether q is one of the pool's, and nobody holds it.
+func (p *pool) free(q netip.Prefix) bool {
+	if q.Bits() != p.unit || !p.prefix.Overlaps(q) {
+		return false
+	}
+	i := p.index(q.Addr())
+	return i < uint64(p.size) && p.taken[i/64]>>(i%64)&1 == 0
 }
 
 // pools are the ranges of all data networks.
@@ -148,11 +185,16 @@ func (ps pools) hold(q netip.Prefix, held bool) {
 	}
 }
 
+// free says whether q is one of a pool's, and nobody holds it.
+func (ps pools) free(q netip.Prefix) bool {
+	return slices.ContainsFunc(ps, func(p *pool) bool { return p.free(q) })
+}
+
 // of are the pools of a data network for one family; for "", those of all.
 func (ps pools) of(dnn string, is4 bool) pools {
 	var out pools
 	for _, p := range ps {
-		if (p.unit == 32) == is4 && (dnn == "" || p.dnn == dnn) {
+		if p.is4() == is4 && (dnn == "" || p.dnn == dnn) {
 			out = append(out, p)
 		}
 	}

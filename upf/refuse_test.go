@@ -1,6 +1,7 @@
 package upf
 
 import (
+	"slices"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -17,12 +18,15 @@ const (
 	failure  = ie.CauseRuleCreationModificationFailure
 )
 
-// refusedRules are sessions that differ from maSession in one fault.
-var refusedRules = []struct {
+// fault is a session that differs from maSession in one fault.
+type fault struct {
 	name  string
 	fault func(*rulesSpec)
 	want  refusal
-}{
+}
+
+// refusedRules are those of rules other than MARs.
+var refusedRules = []fault{
 	{"no PDR", func(r *rulesSpec) { r.pdrs = nil }, refusal{missingM, ie.CreatePDR, ""}},
 	{"no FAR", func(r *rulesSpec) { r.fars = nil }, refusal{missingM, ie.CreateFAR, ""}},
 	{"PDR twice", func(r *rulesSpec) { r.pdrs[1].ID = 1 }, refusal{failure, ie.PDRID, "000001"}},
@@ -90,38 +94,12 @@ var refusedRules = []struct {
 
 	{"QER twice", func(r *rulesSpec) { r.qers = append(r.qers, r.qers[0]) }, refusal{failure, ie.QERID, "0200000001"}},
 	{"QER without gate", func(r *rulesSpec) { r.qers[0].Gate = nil }, refusal{missingM, ie.GateStatus, ""}},
-
-	{"MAR twice", func(r *rulesSpec) { r.mars = append(r.mars, r.mars[0]) }, refusal{failure, ie.MARID, "050001"}},
-	{"MAR without functionality", func(r *rulesSpec) { r.mars[0].Functionality = nil }, refusal{missingM, ie.SteeringFunctionality, ""}},
-	{"MAR without mode", func(r *rulesSpec) { r.mars[0].Mode = nil }, refusal{missingM, ie.SteeringMode, ""}},
-	{"MAR without accesses", func(r *rulesSpec) { r.mars[0].Access = [2]*pfcp.AccessForwarding{} }, refusal{missingC, ie.TGPPAccessForwardingActionInformation, ""}},
-	{"MAR with MPQUIC", func(r *rulesSpec) { r.mars[0].Functionality = p(uint8(2)) }, refusal{failure, ie.SteeringFunctionality, "050001"}},
-	{"MAR with Smallest Delay", func(r *rulesSpec) { r.mars[0].Mode = p(uint8(1)) }, refusal{failure, ie.SteeringMode, "050001"}},
-	{"MAR with mode 15", func(r *rulesSpec) { r.mars[0].Mode = p(uint8(15)) }, refusal{failure, ie.SteeringMode, "050001"}},
-	{"MAR names no FAR", func(r *rulesSpec) { r.mars[0].Access[1].FARID = p(uint32(77)) }, refusal{failure, ie.FARID, "050001"}},
-	{"MAR without FAR ID", func(r *rulesSpec) { r.mars[0].Access[1].FARID = nil }, refusal{missingM, ie.FARID, ""}},
-	{"MAR names a FAR to the core", func(r *rulesSpec) { r.mars[0].Access[1].FARID = p(uint32(1)) }, refusal{failure, ie.FARID, "050001"}},
-	{"Active-Standby without priority", func(r *rulesSpec) { r.mars[0].Access[0].Priority = nil }, refusal{missingC, ie.Priority, ""}},
-	{"Active-Standby with High", func(r *rulesSpec) { r.mars[0].Access[0].Priority = p(uint8(3)) }, refusal{failure, ie.Priority, "050001"}},
-	{"two active accesses", func(r *rulesSpec) { r.mars[0].Access[1].Priority = p(uint8(0)) }, refusal{failure, ie.Priority, "050001"}},
-	{"no active access", func(r *rulesSpec) { r.mars[0].Access[0].Priority = p(uint8(2)) }, refusal{failure, ie.Priority, "050001"}},
-	{"Load-Balancing without weight", func(r *rulesSpec) { r.mars[0].Mode, r.mars[0].Access[1].Weight = p(uint8(2)), nil }, refusal{missingC, ie.Weight, ""}},
-	{"Load-Balancing sums to 99", func(r *rulesSpec) { r.mars[0].Mode, r.mars[0].Access[1].Weight = p(uint8(2)), p(uint8(49)) }, refusal{failure, ie.Weight, "050001"}},
-	{"Load-Balancing wraps to 100", func(r *rulesSpec) {
-		r.mars[0].Mode, r.mars[0].Access[0].Weight, r.mars[0].Access[1].Weight = p(uint8(2)), p(uint8(178)), p(uint8(178))
-	}, refusal{failure, ie.Weight, "050001"}},
-	{"Redundant under ATSSS-LL", func(r *rulesSpec) { r.mars[0].Mode, r.mars[0].Functionality = p(uint8(4)), p(uint8(0)) }, refusal{failure, ie.SteeringMode, "050001"}},
-	{"Redundant with priority 7", func(r *rulesSpec) { r.mars[0].Mode, r.mars[0].Access[0].Priority = p(uint8(4)), p(uint8(7)) }, refusal{failure, ie.Priority, "050001"}},
-	{"two primary accesses", func(r *rulesSpec) {
-		r.mars[0].Mode, r.mars[0].Access[0].Priority, r.mars[0].Access[1].Priority = p(uint8(4)), p(uint8(5)), p(uint8(5))
-	}, refusal{failure, ie.Priority, "050001"}},
-	{"Load-Balancing of one access", func(r *rulesSpec) { r.mars[0].Mode, r.mars[0].Access[1] = p(uint8(2)), nil }, refusal{failure, ie.Weight, "050001"}},
 }
 
 func TestEstablishmentRefused(t *testing.T) {
-	b := newBench(t)
+	b := newBenchWith(t, atsssConfig)
 	b.associate()
-	for _, tc := range refusedRules {
+	for _, tc := range slices.Concat(refusedRules, refusedMARs) {
 		t.Run(tc.name, func(t *testing.T) {
 			r := maSession()
 			tc.fault(r)
@@ -168,12 +146,12 @@ func TestModificationRefused(t *testing.T) {
 		{"remove a FAR without saying which", []*ie.IE{ie.NewGroupedIE(ie.RemoveFAR)}, refusal{missingM, ie.FARID, ""}},
 		{"update a MAR to a FAR that is not there", []*ie.IE{(&pfcp.MAR{ID: 1, Access: [2]*pfcp.AccessForwarding{nil, {Update: true, FARID: p(uint32(77))}}}).IE(ie.UpdateMAR)}, refusal{failure, ie.FARID, "050001"}},
 		{"update a MAR to weights of 110", []*ie.IE{(&pfcp.MAR{ID: 1, Mode: p(uint8(2)), Access: [2]*pfcp.AccessForwarding{{Update: true, Weight: p(uint8(60))}, nil}}).IE(ie.UpdateMAR)}, refusal{failure, ie.Weight, "050001"}},
-		{"update a MAR to Priority-based", []*ie.IE{(&pfcp.MAR{ID: 1, Mode: p(uint8(3))}).IE(ie.UpdateMAR)}, refusal{failure, ie.SteeringMode, "050001"}},
+		{"update a MAR to Priority-based, without priorities", []*ie.IE{(&pfcp.MAR{ID: 1, Mode: p(uint8(3))}).IE(ie.UpdateMAR)}, refusal{missingC, ie.Priority, ""}},
 		{"take another session's TEID", []*ie.IE{ftei(spec.pdrs[0], &pfcp.FTEID{TEID: 0x77, IPv4: addr("10.100.3.1")}).IE(ie.UpdatePDR)}, refusal{failure, ie.FTEID, "000001"}},
 		{"take another session's UE address", []*ie.IE{ueOf(spec.pdrs[2], "10.60.9.9").IE(ie.UpdatePDR)}, refusal{failure, ie.UEIPAddress, "000003"}},
 		{"take another session's CP F-SEID", []*ie.IE{pfcp.FSEID{SEID: 0x12, IPv4: addr(cpNode)}.IE()}, refusal{ie.CauseRequestRejected, ie.FSEID, ""}},
 		{"good and bad together", []*ie.IE{
-			(&pfcp.QER{ID: 1, Gate: p(uint8(5))}).IE(ie.UpdateQER), (&pfcp.MAR{ID: 1, Mode: p(uint8(3))}).IE(ie.UpdateMAR),
+			(&pfcp.QER{ID: 1, Gate: p(uint8(5))}).IE(ie.UpdateQER), (&pfcp.MAR{ID: 1, Mode: p(uint8(5))}).IE(ie.UpdateMAR),
 		}, refusal{failure, ie.SteeringMode, "050001"}},
 	}
 	for _, tc := range tests {
@@ -259,7 +237,7 @@ func TestRequestsRefused(t *testing.T) {
 		{"session without F-SEID", establish(node), refusal{missingM, ie.FSEID, ""}},
 		{"session with a short F-SEID", establish(node, broken(fseid, 2, 0, 0)), refusal{wrong, ie.FSEID, ""}},
 		{"session without association", establish(pfcp.NodeIDIE("smf.example"), fseid), refusal{cause: ie.CauseNoEstablishedPFCPAssociation}},
-		{"session with an SRR", establish(node, fseid, ie.NewCreateSRR(ie.NewSRRID(1))), refusal{ie.CauseServiceNotSupported, ie.CreateSRR, ""}},
+		{"session with an SRR of QoS monitoring", establish(node, fseid, ie.NewCreateSRR(ie.NewSRRID(1), ie.NewQoSMonitoringPerQoSFlowControlInformation(ie.NewQFI(9)))), refusal{ie.CauseServiceNotSupported, ie.QoSMonitoringPerQoSFlowControlInformation, ""}},
 		{"modification of no session", message.NewSessionModificationRequest(0, 0, 99, 0, 0), refusal{cause: ie.CauseSessionContextNotFound}},
 		{"deletion of no session", message.NewSessionDeletionRequest(0, 0, 99, 0, 0), refusal{cause: ie.CauseSessionContextNotFound}},
 		{"deletion of a session set of no FQ-CSID", message.NewSessionSetDeletionRequest(0, node, nil), refusal{ie.CauseConditionalIEMissing, ie.FQCSID, ""}},

@@ -22,6 +22,8 @@ type registry struct {
 	prefixes map[netip.Prefix]uint64
 	lengths  map[prefixLength]int // how many prefixes of each length
 	pools    pools                // UE addresses to give out
+	links    pools                // pairs of UE link-specific addresses to give out
+	linked   int                  // how many of them sessions have
 }
 
 type prefixLength struct {
@@ -34,8 +36,8 @@ func lengthOf(p netip.Prefix) prefixLength { return prefixLength{p.Addr().Is4(),
 // teidCounterBits is the width of a TEID below its slot.
 const teidCounterBits = 32 - dataplane.SlotBits
 
-func newRegistry(ps pools) *registry {
-	return &registry{
+func newRegistry(ps pools, linkSpecific []netip.Prefix) *registry {
+	g := &registry{
 		nextSEID: rand.Uint64() >> 1,
 		nextTEID: rand.Uint32() & (1<<teidCounterBits - 1),
 		teids:    make(map[uint32]uint64),
@@ -43,6 +45,10 @@ func newRegistry(ps pools) *registry {
 		lengths:  make(map[prefixLength]int),
 		pools:    ps,
 	}
+	for _, p := range linkSpecific {
+		g.links = append(g.links, newPairs(p))
+	}
+	return g
 }
 
 // seid gives a new SEID; the slots take turns.
@@ -158,7 +164,24 @@ func (g *registry) replace(seid uint64, old, id identity) {
 	}
 }
 
+// relink lets a session, which had the pairs old, have l.
+func (g *registry) relink(old, l links) {
+	for i := range l {
+		if old[i] == l[i] {
+			continue
+		}
+		if old[i].IsValid() {
+			g.links.hold(old[i], false)
+			g.linked--
+		}
+		if l[i].IsValid() {
+			g.links.hold(l[i], true)
+			g.linked++
+		}
+	}
+}
+
 // String describes what the registry holds.
 func (g *registry) String() string {
-	return fmt.Sprintf("%d TEIDs, %d UE prefixes", len(g.teids), len(g.prefixes))
+	return fmt.Sprintf("%d TEIDs, %d UE prefixes, %d pairs of link-specific addresses", len(g.teids), len(g.prefixes), g.linked)
 }

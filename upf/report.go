@@ -31,6 +31,7 @@ type parcel struct {
 	usage  []queuedReport
 	data   []pfcp.DownlinkData
 	errors []pfcp.FTEID
+	access accessNews
 	idle   bool // user plane inactivity
 }
 
@@ -44,7 +45,9 @@ type queuedReport struct {
 func (p *parcel) empty() bool { return p == nil || len(p.usage) == 0 && !p.urgent() }
 
 // urgent says whether there is more than usage in it.
-func (p *parcel) urgent() bool { return p != nil && (len(p.data) > 0 || len(p.errors) > 0 || p.idle) }
+func (p *parcel) urgent() bool {
+	return p != nil && (len(p.data) > 0 || len(p.errors) > 0 || p.access.changed != 0 || p.idle)
+}
 
 // Bounds of what waits for a CP function that does not answer.
 const (
@@ -144,6 +147,7 @@ func (p *parcel) putBack(f *parcel) {
 	for _, e := range f.errors {
 		p.addError(e)
 	}
+	p.access.putBack(f.access)
 	p.idle = p.idle || f.idle
 }
 
@@ -191,7 +195,7 @@ func size(ies []*ie.IE) int {
 // is in octets.
 func (su *sessionUsage) pack(room int) (*parcel, []*ie.IE) {
 	next := su.out.next
-	p := &parcel{data: next.data, errors: next.errors, idle: next.idle}
+	p := &parcel{data: next.data, errors: next.errors, access: next.access, idle: next.idle}
 	su.out.next = nil
 	typ := ie.New(ie.ReportType, []byte{0})
 	ies := []*ie.IE{typ}
@@ -203,6 +207,10 @@ func (su *sessionUsage) pack(room int) (*parcel, []*ie.IE) {
 	if len(p.errors) > 0 {
 		kind |= pfcp.ReportERIR
 		ies = append(ies, pfcp.ErrorIndicationIE(p.errors))
+	}
+	if news := p.access.reports(su.sess.rules); len(news) > 0 {
+		kind |= pfcp.ReportSESR
+		ies = append(ies, news...)
 	}
 	if p.idle {
 		kind |= pfcp.ReportUPIR

@@ -106,6 +106,9 @@ func (p *reportPeer) pop() *sessionUsage {
 // whether it did.
 func (s *Server) sendReport(su *sessionUsage, a netip.Addr) bool {
 	to, ok := s.reportAddr(su.sess)
+	if n := su.out.next; n != nil && !su.gone && !su.sess.rules.reportsAccess() {
+		n.access = accessNews{} // nobody asks for it any more
+	}
 	if !ok || su.out.flight != nil || su.out.next.empty() {
 		return false
 	}

@@ -87,12 +87,22 @@ func (s *Server) restoreSession(saved savedSession) *pfcp.Error {
 	if err := set.establish(saved.establish); err != nil {
 		return err
 	}
+	if err := set.availability(all(saved.establish.IEs, ie.AccessAvailabilityInformation)); err != nil {
+		return err
+	}
 	saved.usage.spent(&set)
-	c, err := s.compile(sess.seid, set, nil)
+	set.asking = false // the CP function has its answer
+	before, err := s.restoreLinks(sess, saved.establish)
 	if err != nil {
 		return err
 	}
-	c.chosen = sess.rare().chosen
+	c, err := s.compile(sess.seid, set, before)
+	if err != nil {
+		return err
+	}
+	if more := sess.rare(); more.chosen != nil {
+		c.chosen.tunnels, c.chosen.ue4, c.chosen.ue6 = more.chosen.tunnels, more.chosen.ue4, more.chosen.ue6
+	}
 	if _, err := s.install(sess, c); err != nil {
 		return err
 	}
@@ -102,6 +112,19 @@ func (s *Server) restoreSession(saved savedSession) *pfcp.Error {
 	s.inactivityTimer(sess, saved.establish.UserPlaneInactivityTimer)
 	s.restoreUsage(sess, &saved.usage)
 	return nil
+}
+
+// restoreLinks are the link-specific addresses that the session had. Those that the
+// config has no more, or another session, it has lost.
+func (s *Server) restoreLinks(sess *session, m *message.SessionEstablishmentRequest) (*chosen, *pfcp.Error) {
+	l, err := parseLinks(first(m.IEs, ie.UELinkSpecificIPAddress))
+	for i, p := range l {
+		if p.IsValid() && !s.registry.links.free(p) {
+			s.log.Warn("link-specific addresses lost", "seid", seidText(sess.seid), "pair", p)
+			l[i] = netip.Prefix{}
+		}
+	}
+	return &chosen{links: l}, err
 }
 
 // readState reads a state file.

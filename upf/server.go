@@ -104,7 +104,7 @@ func listen(cfg *Config, plane Plane, log *slog.Logger, addr netip.AddrPort, pee
 func newServer(cfg *Config, plane Plane, log *slog.Logger) *Server {
 	s := &Server{
 		cfg: cfg, plane: plane, log: log, started: time.Now(),
-		nodes: map[string]*node{}, sessions: map[uint64]*session{}, byCP: map[cpSession]*session{}, registry: newRegistry(newPools(cfg.DNNs)),
+		nodes: map[string]*node{}, sessions: map[uint64]*session{}, byCP: map[cpSession]*session{}, registry: newRegistry(newPools(cfg.DNNs), cfg.Braid.ATSSS.LinkSpecific),
 		paths: newPaths(cfg.Braid.Echo), applications: applications{map[string][]pfcp.FlowDescription{}},
 		rep: newReporter(cfg),
 	}

@@ -496,7 +496,7 @@ func TestDeletion(t *testing.T) {
 			t.Fatalf("second deletion: %+v", got)
 		}
 	}
-	if got := b.registry(); got != "0 TEIDs, 0 UE prefixes" {
+	if got := b.registry(); got != nothingHeld {
 		t.Errorf("registry has %s", got)
 	}
 }
@@ -536,7 +536,7 @@ func TestAnswersDecode(t *testing.T) {
 	seid, established := b.established(0x11, maSession())
 	answers = append(answers, established)
 	refused := maSession()
-	refused.mars[0].Mode = p(uint8(1))
+	refused.mars[0].Mode = p(uint8(5))
 	ask(establishment(2, refused))
 	ask(message.NewSessionModificationRequest(0, 0, seid, 0, 0, maSession().pdrs[0].IE(ie.UpdatePDR)))
 	ask(message.NewHeartbeatRequest(0, pfcp.RecoveryTimeStampIE(cpStarted), nil))

@@ -8,6 +8,7 @@ import (
 	"github.com/wmnsk/go-pfcp/ie"
 	"github.com/wmnsk/go-pfcp/message"
 
+	"github.com/braid-upf/braid/atsss/steer"
 	"github.com/braid-upf/braid/pfcp"
 )
 
@@ -41,6 +42,14 @@ func (s *session) setRare(m sessionMore) {
 	if s.more = nil; m != (sessionMore{}) {
 		s.more = &m
 	}
+}
+
+// links are the UE link-specific addresses that the session has.
+func (s *session) links() links {
+	if s.more == nil || s.more.chosen == nil {
+		return links{}
+	}
+	return s.more.chosen.links
 }
 
 // cpSession names a session as its CP function does: by node and CP F-SEID.
@@ -81,7 +90,12 @@ type rareRules struct {
 	mars      byID[uint16, *pfcp.MAR]
 	bars      byID[uint8, *pfcp.BAR]
 	endpoints byID[uint8, *pfcp.TrafficEndpoint]
+	srrs      byID[uint8, *pfcp.SRR]
 	network   pfcp.Network
+
+	atsss       *pfcp.ATSSSControl // what the CP function asks for; nil = it has said nothing
+	asking      bool               // the request under way has said so; not kept
+	unavailable steer.Set          // accesses that are so as the CP function knows
 }
 
 // noRareRules are those of a session that has none. Nobody writes them: who changes a
@@ -95,13 +109,17 @@ func newRuleSet() ruleSet { return ruleSet{rareRules: &rareRules{}} }
 func (r ruleSet) clone() ruleSet {
 	return ruleSet{
 		pdrs: r.pdrs.clone(), fars: r.fars.clone(), qers: r.qers.clone(), urrs: r.urrs.clone(),
-		rareRules: &rareRules{mars: r.mars.clone(), bars: r.bars.clone(), endpoints: r.endpoints.clone(), network: r.network},
+		rareRules: &rareRules{
+			mars: r.mars.clone(), bars: r.bars.clone(), endpoints: r.endpoints.clone(), srrs: r.srrs.clone(), network: r.network,
+			atsss: r.atsss, asking: r.asking, unavailable: r.unavailable,
+		},
 	}
 }
 
 // kept is r as a session keeps it.
 func (r ruleSet) kept() ruleSet {
-	if len(r.mars)+len(r.bars)+len(r.endpoints) == 0 && r.network == (pfcp.Network{}) {
+	r.asking = false
+	if len(r.mars)+len(r.bars)+len(r.endpoints)+len(r.srrs) == 0 && r.network == (pfcp.Network{}) && r.atsss == nil && r.unavailable == 0 {
 		r.rareRules = &noRareRules
 	}
 	return r
@@ -138,14 +156,17 @@ func (r *ruleSet) establish(m *message.SessionEstablishmentRequest) *pfcp.Error 
 	if len(m.CreateFAR) == 0 {
 		return &pfcp.Error{Cause: ie.CauseMandatoryIEMissing, Offending: ie.CreateFAR, Text: "no Create FAR"}
 	}
-	if err := withoutSRRs(m.CreateSRR); err != nil {
-		return err
-	}
 	if err := carriesIP(m.PDNType); err != nil {
 		return err
 	}
 	var err *pfcp.Error
 	if r.network, err = pfcp.ParseNetwork(m.APNDNN, m.SNSSAI); err != nil {
+		return err
+	}
+	if err := r.provide(m.ProvideATSSSControlInformation); err != nil {
+		return err
+	}
+	if err := each(m.CreateSRR, r.createSRR); err != nil {
 		return err
 	}
 	return r.create(m.CreatePDR, m.CreateFAR, m.CreateQER, m.CreateURR, m.CreateMAR, atMostOne(m.CreateBAR), m.CreateTrafficEndpoint)
@@ -156,7 +177,10 @@ func (r *ruleSet) establish(m *message.SessionEstablishmentRequest) *pfcp.Error 
 // updates. It stops at the first failure; the caller throws the set away. moved are
 // the FARs whose former tunnel is to get an End Marker.
 func (r *ruleSet) modify(m *message.SessionModificationRequest) (moved []uint32, err *pfcp.Error) {
-	if err := withoutSRRs(m.CreateSRR, m.UpdateSRR); err != nil {
+	if err := r.provide(m.ProvideATSSSControlInformation); err != nil {
+		return nil, err
+	}
+	if err := r.availability(m.AccessAvailabilityInformation); err != nil {
 		return nil, err
 	}
 	if err := r.remove(m); err != nil {
@@ -165,17 +189,10 @@ func (r *ruleSet) modify(m *message.SessionModificationRequest) (moved []uint32,
 	if err := r.create(m.CreatePDR, m.CreateFAR, m.CreateQER, m.CreateURR, m.CreateMAR, atMostOne(m.CreateBAR), m.CreateTrafficEndpoint); err != nil {
 		return nil, err
 	}
-	return r.update(m)
-}
-
-// withoutSRRs refuses session reporting rules: there are none to report by.
-func withoutSRRs(lists ...[]*ie.IE) *pfcp.Error {
-	for _, list := range lists {
-		if len(list) > 0 {
-			return &pfcp.Error{Cause: ie.CauseServiceNotSupported, Offending: list[0].Type, Text: "there are no session reporting rules"}
-		}
+	if err := each(m.CreateSRR, r.createSRR); err != nil {
+		return nil, err
 	}
-	return nil
+	return r.update(m)
 }
 
 // carriesIP refuses a session of other than IP packets; the PDN Type IE (TS 29.244
@@ -299,8 +316,6 @@ func (r *ruleSet) createMAR(i *ie.IE) *pfcp.Error {
 		return absent(ie.CauseMandatoryIEMissing, pfcp.RuleMAR, id, ie.SteeringFunctionality, "no Steering Functionality")
 	case m.Mode == nil:
 		return absent(ie.CauseMandatoryIEMissing, pfcp.RuleMAR, id, ie.SteeringMode, "no Steering Mode")
-	case m.Access[0] == nil && m.Access[1] == nil:
-		return absent(ie.CauseConditionalIEMissing, pfcp.RuleMAR, id, ie.TGPPAccessForwardingActionInformation, "no access forwarding action information")
 	}
 	r.mars.put(m)
 	return nil

@@ -24,6 +24,7 @@ func (r *ruleSet) remove(m *message.SessionModificationRequest) *pfcp.Error {
 		{m.RemoveQER, pfcp.RuleQER, r.removeQER},
 		{m.RemoveMAR, pfcp.RuleMAR, func(id uint32) { r.mars.delete(uint16(id)) }},
 		{atMostOne(m.RemoveBAR), pfcp.RuleBAR, r.removeBAR},
+		{m.RemoveSRR, pfcp.RuleSRR, func(id uint32) { r.srrs.delete(uint8(id)) }},
 	}
 	for _, s := range steps {
 		err := each(s.list, func(i *ie.IE) *pfcp.Error {

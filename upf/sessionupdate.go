@@ -32,6 +32,7 @@ func (r *ruleSet) update(m *message.SessionModificationRequest) (moved []uint32,
 		{m.UpdateMAR, r.updateMAR},
 		{atMostOne(m.UpdateBAR), r.updateBAR},
 		{m.UpdateTrafficEndpoint, r.updateEndpoint},
+		{m.UpdateSRR, r.updateSRR},
 	}
 	for _, s := range steps {
 		if err := each(s.list, s.change); err != nil {

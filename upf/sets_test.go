@@ -123,7 +123,7 @@ func TestSetMemberEnds(t *testing.T) {
 			}
 			// smfA is back, or not: if it is, it is in no set.
 			b.ask(end(smfB)[name])
-			if a.session(seid) != nil || a.plane.count() != 0 || a.registry() != "0 TEIDs, 0 UE prefixes" {
+			if a.session(seid) != nil || a.plane.count() != 0 || a.registry() != nothingHeld {
 				t.Errorf("the session is left: %d in the plane, %s", a.plane.count(), a.registry())
 			}
 		})

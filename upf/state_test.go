@@ -114,7 +114,7 @@ func TestStateOverRestart(t *testing.T) {
 	if got := again.cause(message.NewSessionDeletionRequest(0, 0, plain, 0, 0)); got != ie.CauseRequestAccepted {
 		t.Errorf("deletion: cause %d", got)
 	}
-	if got := again.registry(); got != "0 TEIDs, 0 UE prefixes" {
+	if got := again.registry(); got != nothingHeld {
 		t.Errorf("left: %s", got)
 	}
 }
@@ -182,7 +182,7 @@ func TestBrokenState(t *testing.T) {
 				t.Fatal(err)
 			}
 			b := stateBench(t, file)
-			if b.plane.count() != 0 || len(b.s.Nodes()) != 0 || b.registry() != "0 TEIDs, 0 UE prefixes" || time.Since(b.s.started) > time.Minute {
+			if b.plane.count() != 0 || len(b.s.Nodes()) != 0 || b.registry() != nothingHeld || time.Since(b.s.started) > time.Minute {
 				t.Errorf("%d sessions, %d nodes, %s, started %v", b.plane.count(), len(b.s.Nodes()), b.registry(), b.s.started)
 			}
 			if _, err := os.Stat(file); !os.IsNotExist(err) {

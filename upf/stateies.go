@@ -18,6 +18,10 @@ func (r ruleSet) creates() []*ie.IE {
 	ies = appendIEs(ies, r.mars, ie.CreateMAR)
 	ies = appendIEs(ies, r.bars, ie.CreateBAR)
 	ies = appendIEs(ies, r.endpoints, ie.CreateTrafficEndpoint)
+	ies = appendIEs(ies, r.srrs, ie.CreateSRR)
+	if r.atsss != nil {
+		ies = append(ies, r.atsss.IE())
+	}
 	return appendIEs(ies, r.urrs, ie.CreateURR)
 }
 
@@ -40,12 +44,37 @@ func (s *Server) establishmentIEs(sess *session) []*ie.IE {
 		ies = append(ies, pfcp.InactivityTimerIE(su.idle.timer))
 	}
 	ies = append(ies, sess.rules.network.IEs()...)
+	ies = append(ies, sess.rules.availabilityIEs()...)
+	if l := sess.links(); l != (links{}) {
+		ies = append(ies, l.ie())
+	}
 	set := sess.rules
 	set.urrs = set.urrs.clone()
 	for i, u := range set.urrs {
 		set.urrs[i] = sess.usage.remaining(u)
 	}
 	return append(ies, set.creates()...)
+}
+
+// ie is l as the UE Link-Specific IP Address that has told of it.
+func (l links) ie() *ie.IE {
+	var told pfcp.LinkSpecific
+	if p := l.of(true); p.IsValid() {
+		told.IPv4 = addressesOf(p)
+	}
+	if p := l.of(false); p.IsValid() {
+		told.IPv6 = addressesOf(p)
+	}
+	return told.IE()
+}
+
+// parseLinks reads what [links.ie] has written, nil if there were none.
+func parseLinks(i *ie.IE) (l links, err *pfcp.Error) {
+	if i == nil {
+		return l, nil
+	}
+	told, err := pfcp.ParseLinkSpecific(i)
+	return links{pairOf(told.IPv4[0]), pairOf(told.IPv6[0])}, err
 }
 
 // appendChosen appends what was chosen: a count of F-TEIDs, then of each the CHOOSE ID

@@ -26,6 +26,7 @@ type reporter struct {
 	due     []*sessionUsage // of expire
 	reads   []reading       // of collect
 	spent   []reading       // URRs whose quota has run out by time or events
+	back    []accessBack
 	peers   map[netip.Addr]*reportPeer
 	tunnels tunnelIndex
 	counts  reportCounts
@@ -123,6 +124,7 @@ func (s *Server) step() (wait time.Duration, more bool) {
 	s.takeEvents()
 	s.expire()
 	s.spend()
+	s.useAgain()
 	next := s.pump()
 	if len(s.rep.timers) > 0 {
 		next = sooner(next, s.rep.timers[0].deadline)
