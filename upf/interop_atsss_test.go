@@ -5,9 +5,13 @@ import (
 	"strings"
 	"testing"
 
+	free5gc "github.com/free5gc/pfcp"
+	"github.com/free5gc/pfcp/pfcpType"
 	"github.com/wmnsk/go-pfcp/ie"
 	"github.com/wmnsk/go-pfcp/message"
 
+	"github.com/braid-upf/braid/atsss/steer"
+	"github.com/braid-upf/braid/dataplane"
 	"github.com/braid-upf/braid/pfcp"
 )
 
@@ -58,6 +62,53 @@ func TestATSSSDecodes(t *testing.T) {
 	} {
 		if !strings.Contains(text, line) {
 			t.Errorf("tshark does not say %q", line)
+		}
+	}
+	if t.Failed() {
+		t.Log(text)
+	}
+}
+
+// TestATSSSAnswersDecode has tshark read what the UPF answers and reports for a
+// multi-access session whose SMF asks for all, and free5GC's codec the answers.
+func TestATSSSAnswersDecode(t *testing.T) {
+	b := newReportBenchWith(t, atsssConfig)
+	b.ask(message.NewAssociationSetupRequest(0, pfcp.NodeIDIE(cpNode), pfcp.RecoveryTimeStampIE(cpStarted)))
+	ask := &pfcp.ATSSSControl{MPTCP: true, ATSSSLL: true, PMF: &pfcp.PMFControl{Required: true, PerFlow: true, QFIs: []uint8{9}}}
+	r := askingMA(ask, "10.60.0.1", "2001:db8:60::")
+	r.srrs = []*pfcp.SRR{{ID: 3, Availability: p(pfcp.RRCA)}}
+	established := b.s.handle(smfAddr, establishment(1, r))
+	seid := upSEIDOf(t, captured(t, encoded(t, established)))
+	modified := b.s.handle(smfAddr, message.NewSessionModificationRequest(0, 0, seid, 0, 0, ask.IE()))
+	refused := b.s.handle(smfAddr, message.NewSessionModificationRequest(0, 0, seid, 0, 0, (&pfcp.ATSSSControl{}).IE()))
+	answers := [][]byte{encoded(t, established), encoded(t, modified), encoded(t, refused)}
+	for i, want := range []uint8{pfcpType.CauseRequestAccepted, pfcpType.CauseRequestAccepted, pfcpType.CauseRuleCreationModificationFailure} {
+		_, body := free5gcBody(t, answers[i])
+		var got *pfcpType.Cause
+		switch m := body.(type) {
+		case free5gc.PFCPSessionEstablishmentResponse:
+			got = m.Cause
+		case free5gc.PFCPSessionModificationResponse:
+			got = m.Cause
+		}
+		if got == nil || got.CauseValue != want {
+			t.Errorf("free5GC's codec reads %+v, want cause %d", body, want)
+		}
+	}
+	b.s.rep.noticed(dataplane.Event{Kind: dataplane.AccessChanged, SEID: seid, Access: steer.AccessNon3GPP})
+	b.step()
+	if len(b.sent) != 1 {
+		t.Fatalf("%d reports", len(b.sent))
+	}
+	text := tshark(t, append(answers, b.sent[0].wire), "-V")
+	for line, times := range map[string]int{
+		"ATSSS Control Parameters : [Grouped IE]": 2, "MPTCP proxy IPv4 address: 10.200.0.1": 2, "MPTCP proxy IPv6 address: fd00:200::1": 2,
+		"UE Link-Specific IPv4 Address for 3GPP Access: 100.64.7.2": 2, "UE Link-Specific IPv6 Address for Non-3GPP Access: fd00:a7::3": 2,
+		"PMF port for 3GPP: 10500": 2, "PMF port for Non-3GPP: 10501": 2, "PMF port for 3GPP: 10518": 2, "PMF port for Non-3GPP: 10519": 2, "QFI: 0x09": 2,
+		"SESR (Session Report): True": 1, "SRR ID value: 3": 1, "Non-3GPP access type (1)": 1, "Access has become unavailable (0)": 1,
+	} {
+		if n := strings.Count(text, line); n != times {
+			t.Errorf("tshark says %q %d times, want %d", line, n, times)
 		}
 	}
 	if t.Failed() {

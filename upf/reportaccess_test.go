@@ -12,7 +12,7 @@ import (
 	"github.com/braid-upf/braid/pfcp"
 )
 
-// accessBench has a session with these SRRs.
+// accessBench is a server with one multi-access session.
 type accessBench struct {
 	*reportBench
 	seid uint64
