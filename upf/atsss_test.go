@@ -42,6 +42,13 @@ func parametersOf(t *testing.T, resp message.Message) *pfcp.ATSSSParameters {
 	return told
 }
 
+// linked is how many pairs of link-specific addresses are held.
+func (b *bench) linked() int {
+	b.s.mu.Lock()
+	defer b.s.mu.Unlock()
+	return b.s.registry.linked
+}
+
 // askingMA is maSession of a UE with these addresses, whose SMF asks for c.
 func askingMA(c *pfcp.ATSSSControl, ues ...string) *rulesSpec {
 	r := maSession()
@@ -170,8 +177,8 @@ func TestATSSSChange(t *testing.T) {
 	if a := b.plane.of(seid).ATSSS; len(a.Converter) > 0 || len(a.LinkSpecific[0]) > 0 || a.PMF != nil {
 		t.Errorf("the worker's: %+v", a)
 	}
-	if b.s.registry.linked != 0 {
-		t.Errorf("%d pairs are held", b.s.registry.linked)
+	if n := b.linked(); n != 0 {
+		t.Errorf("%d pairs are held", n)
 	}
 }
 
@@ -300,7 +307,7 @@ func TestATSSSOverRestart(t *testing.T) {
 	}
 
 	without := life(testConfig) // the config has none of it any more: the session lives on without
-	if got := without.plane.of(seid); got == nil || len(got.ATSSS.Converter)+len(got.ATSSS.LinkSpecific[0]) > 0 || got.ATSSS.PMF != nil || without.s.registry.linked != 0 {
+	if got := without.plane.of(seid); got == nil || len(got.ATSSS.Converter)+len(got.ATSSS.LinkSpecific[0]) > 0 || got.ATSSS.PMF != nil || without.linked() != 0 {
 		t.Errorf("rules %+v, %s", got, without.registry())
 	}
 }
