@@ -2,11 +2,43 @@ package pfcp
 
 import (
 	"encoding/hex"
+	"net/netip"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/wmnsk/go-pfcp/ie"
 )
+
+// sessionReportSeed is a Session Report with all members.
+func sessionReportSeed() *SessionReport {
+	return &SessionReport{SRR: 3, Availability: []AccessAvailability{{Access: 0, Available: true}, {Access: 1}}}
+}
+
+// controlSeed is Provide ATSSS Control Information with all members.
+func controlSeed() *ATSSSControl {
+	return &ATSSSControl{
+		MPTCP: true, ATSSSLL: true, PMF: &PMFControl{Required: true, NoRTT: true, PerFlow: true, QFIs: []uint8{1, 9}}, MPQUIC: MPQUICUDP | MPQUICEthernet,
+	}
+}
+
+// parametersSeed are ATSSS Control Parameters with all members.
+func parametersSeed() *ATSSSParameters {
+	pmf := PMFAddress{IPv4: ip("10.200.0.2"), IPv6: ip("2001:db8:200::2"), Port: [2]uint16{10501, 10601}}
+	flow := pmf
+	flow.Port = [2]uint16{10510, 10610}
+	return &ATSSSParameters{
+		MPTCP: &MPTCPParameters{
+			Proxy: MPTCPAddress{Type: TransportConverter, Port: 5124, IPv4: ip("10.200.0.1"), IPv6: ip("2001:db8:200::1")},
+			LinkSpecific: LinkSpecific{
+				IPv4: [2]netip.Addr{ip("100.64.0.2"), ip("100.64.0.3")}, IPv6: [2]netip.Addr{ip("fd00:a7::2"), ip("fd00:a7::3")},
+			},
+		},
+		ATSSSLL: true,
+		PMF: []PMFParameters{{Address: pmf}, {Address: flow, QFI: ptr(uint8(9))}, {Address: PMFAddress{
+			MAC: &[2][6]byte{{2, 0, 0, 0, 0, 1}, {2, 0, 0, 0, 0, 2}},
+		}}},
+	}
+}
 
 // TestATSSSLayouts: the groups' octets are those of the tables, type and length of each
 // member included.
