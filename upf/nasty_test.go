@@ -194,6 +194,17 @@ func nasties() map[string]nasty {
 		"QERs": establish(upTo(maxRules, func(t testing.TB, i int) []byte {
 			return rawIE(t, (&pfcp.QER{ID: uint32(i + 1), Gate: p(uint8(0))}).IE(ie.CreateQER))
 		}), up(0, nil).IE(ie.CreatePDR), far),
+		"MARs": establish(upTo(maxRules, func(t testing.TB, i int) []byte {
+			m := *maSession().mars[0]
+			m.ID = uint16(i + 1)
+			return rawIE(t, m.IE(ie.CreateMAR))
+		}), up(0, nil).IE(ie.CreatePDR), far, maSession().fars[1].IE(ie.CreateFAR), maSession().fars[2].IE(ie.CreateFAR)),
+		"SRRs": establish(upTo(256, func(t testing.TB, i int) []byte {
+			return rawIE(t, (&pfcp.SRR{ID: uint8(i), Availability: p(pfcp.RRCA)}).IE(ie.CreateSRR))
+		}), up(0, nil).IE(ie.CreatePDR), far),
+		"availability of accesses": modification(pdrs(nil), func(t testing.TB, i int) []byte {
+			return rawIE(t, pfcp.AccessAvailability{Access: uint8(i & 1), Available: i&2 != 0}.IE())
+		}, far),
 		"UE addresses of one PDR": establish(func(t testing.TB, i int) []byte {
 			if i > 0 {
 				return nil

@@ -2,6 +2,7 @@ package upf
 
 import (
 	"net/netip"
+	"slices"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -81,6 +82,10 @@ var refusedMARs = []fault{
 		steered(r, 4, 5, 6).Thresholds = &pfcp.Thresholds{RTT: p(uint16(40)), PLR: p(uint8(4))}
 	}, refusal{failure, pfcp.TypeThresholds, "050001"}},
 	{"MAR names no URR", func(r *rulesSpec) { r.mars[0].Access[0].URRIDs = []uint32{77} }, refusal{failure, ie.URRID, "050001"}},
+	{"a URR too often", func(r *rulesSpec) {
+		r.urrs = []*pfcp.URR{volumeURR(1, 0)}
+		r.mars[0].Access[0].URRIDs = slices.Repeat([]uint32{1}, maxParts)
+	}, refusal{ie.CauseNoResourcesAvailable, ie.PDI, ""}},
 	{"MPTCP where ATSSS-LL alone is asked for", func(r *rulesSpec) { r.atsss = &pfcp.ATSSSControl{ATSSSLL: true} }, refusal{failure, ie.SteeringFunctionality, "050001"}},
 	{"ATSSS-LL where MPTCP alone is asked for", func(r *rulesSpec) {
 		r.mars[0].Functionality, r.atsss = p(uint8(0)), &pfcp.ATSSSControl{MPTCP: true}
