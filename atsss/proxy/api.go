@@ -39,6 +39,10 @@ type Session struct {
 	// MTU is the longest IP packet, in bytes, that may be sent towards the UE.
 	MTU uint16
 
+	// Monitor knows the quality of the session's accesses. The proxy tells it what its
+	// connections show; whoever else measures may do so, too, between calls of the proxy.
+	Monitor steer.Monitor
+
 	proxy       *Proxy // that serves the session; set with its first connection
 	access      [steer.NumAccesses]accessState
 	nextPoint   uint32     // place of the next connection on the line of steer.Policy.Choose
