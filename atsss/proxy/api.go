@@ -22,6 +22,12 @@ const tickShift = 14
 
 func (t Time) stamp() stamp { return stamp(t>>tickShift) | 1 }
 
+// tick is t in 2^29 ns (0.54 s), which wraps after 137 s.
+func (t Time) tick() uint8 { return uint8(t >> 29) }
+
+// duration is t as package steer has times.
+func (t Time) duration() time.Duration { return time.Duration(t) }
+
 // since is the time from s to t; longer than any other if s is never.
 func (t Time) since(s stamp) Time {
 	if s == 0 {

@@ -65,13 +65,14 @@ type Conn struct {
 	finished   bool    // both directions have ended: only late packets are to come
 	relayFIN   uint8   // stateRelay: ends that sent FIN, bit 0 UE, bit 1 server
 	addrIDs    uint8
-	current    uint8  // place of the subflow that new data went to last
-	bare       uint8  // packets of the UE without MPTCP options since its last DSS, up to barePackets
-	timerSlot  uint16 // 1 + index of the slot of the timing wheel; 0 = not in it
-	bareSince  stamp  // when the first of them came
-	lastActive stamp  // when a packet of either side last came
-	lonely     stamp  // since when no subflow is live; 0 = one is
-	challenged stamp  // when an unacceptable packet of the server was last answered; 0 = never
+	current    uint8        // place of the subflow that new data went to last
+	own        steer.Access // where the connection's own round trips would have it; see steer.Split.Own
+	moved      uint8        // tick when own last changed
+	counted    uint8        // what steer.Monitor.Delivered last gave
+	timerSlot  uint16       // 1 + index of the slot of the timing wheel; 0 = not in it
+	lastActive stamp        // when a packet of either side last came
+	lonely     stamp        // since when no subflow is live; 0 = one is
+	challenged stamp        // when an unacceptable packet of the server was last answered; 0 = never
 	timer      connLink
 	inSession  connLink
 
@@ -112,6 +113,8 @@ type uplink struct {
 	edgeSent     uint32 // rightEdge that the UE was last shown, low half
 	finAt        stamp  // when the FIN was last forwarded
 	probed       stamp  // when a probe of the UE was last forwarded
+	bareSince    stamp  // when the first of bare came
+	bare         uint8  // packets of the UE without MPTCP options since its last DSS, up to barePackets
 	finSent      bool   // the FIN was forwarded
 	probing      bool   // the next ACK of the UE goes to the server even if it says nothing new
 	echo         uint8  // place of the subflow that waits for the server's answer to a forwarded probe
@@ -162,7 +165,7 @@ type Subflow struct {
 	scale   uint8 // of windows that the UE sends on it
 	backup  bool  // last B flag sent to the UE
 	finSent bool  // our FIN has the SSN next
-	nudged  uint8 // nudgeTick when the UE was last told backup
+	nudged  uint8 // tick when the UE was last told backup
 	ecn     subflowECN
 	addrs   uint16 // sum of the addresses of the UE and the server
 
@@ -191,7 +194,9 @@ type Subflow struct {
 	tsvalAt    stamp  // when it came
 	challenged stamp  // when an unacceptable packet was last answered; 0 = never
 
-	maps [mapHistory]pastMapping // newest first
+	maps    [mapHistory]pastMapping // newest first
+	mapsLen [mapHistory]uint16      // of maps; 0 = none
+	noted   uint32                  // acked as the session's monitor last heard of it, low half
 
 	markedTo uint32 // with ecnMarked: SSN after the last data of the UE with CE
 	path     path
@@ -210,11 +215,10 @@ type mapping struct {
 	ssn, u, n int64
 }
 
-// pastMapping is a mapping remembered: the low halves of its SSN and its position, and
-// its length; 0 = none.
+// pastMapping is where a mapping remembered begins: the low halves of its SSN and its
+// position.
 type pastMapping struct {
 	ssn, u uint32
-	n      uint16
 }
 
 // joinNonces are the nonces of a join under way.

@@ -53,7 +53,7 @@ func (f *Subflow) bareData(now Time) (plain, broken bool) {
 		return false, false
 	}
 	// A UE whose first packet came without DSS falls back a round trip after it began.
-	return c.down.acked == 0 && c.up.next <= firstFlight, now.since(c.bareSince) >= bareTime
+	return c.down.acked == 0 && c.up.next <= firstFlight, now.since(c.up.bareSince) >= bareTime
 }
 
 // fallsBack says whether the first bare packet is a sign of fallback.
@@ -61,11 +61,11 @@ func (c *Conn) fallsBack() bool { return !c.dssSeen || c.failing == falling }
 
 // bareAgain counts a bare packet and says whether they are enough.
 func (c *Conn) bareAgain(now Time) bool {
-	if c.bare == 0 {
-		c.bareSince = now.stamp()
+	if c.up.bare == 0 {
+		c.up.bareSince = now.stamp()
 	}
-	c.bare = min(c.bare+1, barePackets)
-	return c.bare == barePackets
+	c.up.bare = min(c.up.bare+1, barePackets)
+	return c.up.bare == barePackets
 }
 
 // identical says whether all that ever went over f, the only subflow there was, lies at the

@@ -141,8 +141,10 @@ func (p *Proxy) newConn(s *Session, a steer.Access, r Rule, g *segment, k mptcp.
 		ueISN: g.tcp.SN(), checksum: g.opt.mp.CapableFlags&mptcp.FlagChecksum != 0,
 		timestamps: g.opt.hasTS, sackPermitted: g.opt.sackPermitted, scaled: g.opt.hasScale,
 		ueScale: g.opt.scale, current: nowhere, lastActive: p.now.stamp(),
+		own: a, moved: p.now.tick() - longAgo,
 	}
 	s.nextPoint = (s.nextPoint + goldenStep) % steer.Points
+	p.draw(c, nil)
 	c.up.fin, c.up.echo, c.down.fin = none, nowhere, none
 	c.down.rightEdge = int64(g.tcp.Window())
 	c.down.window = uint32(c.down.rightEdge)
@@ -167,7 +169,7 @@ func (p *Proxy) addSubflow(c *Conn, i int, s *Session, a steer.Access, r Rule, g
 		conn: c, session: s, pdr: r.PDR, access: a, index: uint8(i), ue: g.in.Src, uePort: g.in.SrcPort,
 		ueISN: g.tcp.SN(), scale: g.opt.scale, ueTSval: g.opt.tsval, tsvalAt: p.now.stamp(),
 		addrs: packet.Fold(packet.SumWords(g.in.Src[:]) + packet.SumWords(g.in.Dst[:])),
-		next:  1, acked: 1, rcvNext: 1, fin: none, ackSent: 1,
+		next:  1, acked: 1, rcvNext: 1, fin: none, ackSent: 1, noted: 1,
 	}
 	if i == len(c.subflows) {
 		c.subflows = append(c.subflows, f)

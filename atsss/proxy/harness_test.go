@@ -203,6 +203,7 @@ func (h *harness) connectFrom(port uint16) {
 // otherRule is the rule that steers to the non-3GPP access.
 func (h *harness) otherRule() Rule {
 	policy := *h.rule.Policy
+	policy.Split = steer.Split{}
 	policy.Priority = [2]steer.Priority{steer.Standby, steer.Active}
 	return Rule{PDR: h.rule.PDR, Policy: &policy}
 }

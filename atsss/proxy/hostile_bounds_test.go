@@ -23,6 +23,7 @@ type attack struct {
 // swap has new data go over the accesses by turns.
 func (h *harness) swap(i int64) {
 	policy := *h.rule.Policy
+	policy.Split = steer.Split{}
 	policy.Priority[i&1], policy.Priority[1-i&1] = steer.Standby, steer.Active
 	h.rule.Policy = &policy
 }

@@ -39,7 +39,7 @@ func (p *Proxy) uplinkJoin(s *Session, a steer.Access, r Rule, f *Subflow, g *se
 	f.peerID = g.opt.mp.JoinID
 	p.joins[f] = joinNonces{ue: g.opt.mp.JoinNonce, ours: uint32(p.rand())}
 	f.addrID = c.nextAddrID()
-	f.backup, f.nudged = c.wantsBackup(f), p.now.nudgeTick()
+	f.backup, f.nudged = c.wantsBackup(f), p.now.tick()
 	f.ecn.set(ecnGranted, c.ecn != ecnOff && g.flags&ecnSYN == ecnSYN)
 	if !c.scaled {
 		f.scale = 0

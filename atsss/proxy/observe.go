@@ -152,4 +152,5 @@ func (p *Proxy) over(c *Conn) {
 // sentAgain notes n bytes that were sent on s before.
 func (s *Subflow) sentAgain(n int64) {
 	s.resent = uint32(min(int64(s.resent)+n, 1<<32-1))
+	s.conn.session.Monitor.Resent(s.access, n)
 }

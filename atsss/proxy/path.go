@@ -96,12 +96,11 @@ func (t *path) untime() { t.timedAt = 0 }
 // progress takes an acknowledgment up to ack, above f.acked.
 func (t *path) progress(f *Subflow, ack int64, now Time) {
 	if t.timedAt != 0 && int32(uint32(ack)-t.timedSSN) >= 0 {
-		t.sample(now - t.timedAt)
+		rtt := now - t.timedAt
+		t.sample(rtt)
 		t.timedAt = 0
 		t.window = max(t.window-t.window/4, uint32(f.next-f.acked))
-		if c := f.conn; c.steered {
-			c.session.proxy.steered[c].measured = true
-		}
+		f.conn.session.proxy.measured(f, ack, rtt)
 	}
 	t.heard(f, now)
 	if ack == f.next {
@@ -151,8 +150,10 @@ func (t *path) sample(rtt Time) {
 	t.srtt, t.rttvar = uint32(srtt), uint32(rttvar)
 }
 
-// Answers says whether access a is not known to be silent.
-func (s *Session) Answers(a steer.Access) bool { return s.access[a].silent == 0 }
+// Answers says whether access a is not known to be silent, nor said to be unavailable.
+func (s *Session) Answers(a steer.Access) bool {
+	return s.access[a].silent == 0 && !s.Monitor.Reported().Has(a)
+}
 
 // Heard notes a packet of the UE over access a of s: it answers. Uplink does so itself.
 func (p *Proxy) Heard(now Time, s *Session, a steer.Access) {
@@ -160,6 +161,7 @@ func (p *Proxy) Heard(now Time, s *Session, a steer.Access) {
 	t.heard = now
 	if t.silent != 0 {
 		t.silent = 0
+		s.Monitor.SetSilent(a, false)
 		p.count.PathReturned++
 	}
 }
@@ -204,12 +206,12 @@ func (c *Conn) takes(a steer.Access) bool {
 		return false
 	}
 	s := c.subflows[i]
-	return s.session.access[a].silent == 0 && (s.path.probed == 0 || !c.session.proxy.suspect(s))
+	return s.session.Answers(a) && (s.path.probed == 0 || !c.session.proxy.suspect(s))
 }
 
 // carries says whether s can carry data now.
 func (c *Conn) carries(s *Subflow) bool {
-	return s.live() && !s.path.stalled() && s.session.access[s.access].silent == 0 &&
+	return s.live() && !s.path.stalled() && s.session.Answers(s.access) &&
 		(c.rule.Policy == nil || c.rule.Policy.Usable.Has(s.access))
 }
 
@@ -256,10 +258,11 @@ func (c *Conn) choose() *Subflow {
 		c.session.proxy.consult(c)
 	}
 	if r := c.rule.Policy; r != nil {
-		if a := r.Preferred(uint32(c.point)); r.Usable.Has(a) && c.takes(a) { // nearly always
+		a := c.preferred(r)
+		if r.Usable.Has(a) && c.takes(a) { // nearly always
 			return c.subflows[c.usable[a]]
 		}
-		if a, ok := r.Choose(c.available(), uint32(c.point)); ok {
+		if a, ok := r.OrOther(c.available(), a); ok {
 			return c.subflows[c.usable[a]]
 		}
 	}
@@ -310,19 +313,16 @@ func (p *Proxy) nudge(c *Conn) {
 
 // prio tells the UE by MP_PRIO whether f is backup.
 func (p *Proxy) prio(f *Subflow) {
-	f.nudged = p.now.nudgeTick()
+	f.nudged = p.now.tick()
 	p.withOption(f, mptcp.AppendPrio(p.scratch[:0], f.backup), 0)
 }
-
-// nudgeTick is t in 2^29 ns (0.54 s), which wraps after 137 s.
-func (t Time) nudgeTick() uint8 { return uint8(t >> 29) }
 
 // stray takes note that data came over f, which the UE is to use only if nothing else is
 // left. Where there is something else, it may not have heard, since nothing acknowledges
 // an MP_PRIO (RFC 8684 §3.3.8): it is told again once in a second.
 func (p *Proxy) stray(f *Subflow) {
 	c := f.conn
-	if p.now.nudgeTick()-f.nudged < 2 || !c.hasRegular() {
+	if p.now.tick()-f.nudged < 2 || !c.hasRegular() {
 		return
 	}
 	for _, s := range c.subflows {

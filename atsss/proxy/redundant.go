@@ -20,7 +20,7 @@ import (
 // one beside it or nil. One that is behind is spared: what it does not carry in time would
 // only grow there, and each loss of it costs filler. The other is as good alone.
 func (c *Conn) twins(s *Subflow, n int64) (first, second *Subflow) {
-	if r := c.rule.Policy; r == nil || r.Mode != steer.Redundant || !c.dssSeen {
+	if r := c.rule.Policy; r == nil || !r.Split.Copies || !c.dssSeen {
 		return s, nil
 	}
 	if c.available() != steer.SetOf(steer.Access3GPP, steer.AccessNon3GPP) || c.usable[s.access] != s.index {

@@ -12,7 +12,7 @@ import (
 // setMode gives the connection's rule another steering mode, 3GPP first.
 func (h *harness) setMode(m steer.Mode) {
 	p := *h.rule.Policy
-	p.Mode, p.Priority = m, [2]steer.Priority{steer.Active, steer.Standby}
+	p.Mode, p.Split, p.Priority = m, steer.Split{}, [2]steer.Priority{steer.Active, steer.Standby}
 	if m == steer.Redundant {
 		p.Priority = [2]steer.Priority{steer.Primary, steer.Secondary}
 	}

@@ -73,6 +73,7 @@ func (p *Proxy) steer(c *Conn, o *steering) {
 	} else {
 		o.follow(steer.Policy{})
 	}
+	p.draw(c, o.base)
 }
 
 // unsteer gives the MAR of c back its place.
@@ -92,13 +93,16 @@ func (o *steering) follow(policy steer.Policy) {
 		policy.Functionality = o.base.Functionality
 		policy.Usable &= o.base.Usable
 	}
+	policy.Split = steer.Split{}
 	o.policy = policy
 }
 
 // obey makes r the rule of c, whose policy the user may have set.
 func (p *Proxy) obey(c *Conn, r Rule) {
 	if !c.steered {
+		old := c.rule.Policy
 		c.rule = r
+		p.draw(c, old)
 		return
 	}
 	o := p.steered[c]

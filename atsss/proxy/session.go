@@ -48,5 +48,8 @@ func (s *Session) removeGuest(f *Subflow) {
 func (s *Session) forgetSilence() {
 	if s.conns == nil && len(s.guests) == 0 {
 		s.access = [steer.NumAccesses]accessState{}
+		for a := range steer.Access(steer.NumAccesses) {
+			s.Monitor.SetSilent(a, false)
+		}
 	}
 }

@@ -186,6 +186,7 @@ func (p *Proxy) checkPath(s *Subflow) {
 		}
 	case quiet > rto && p.now.since(t.probed) > rto:
 		a.silent = p.now
+		s.session.Monitor.SetSilent(s.access, true)
 		p.count.PathSilent++
 		p.suspend(s)
 	}

@@ -110,9 +110,10 @@ func (p *Proxy) uplinkAck(f *Subflow, g *segment) (news bool) {
 	ack := expand(f.acked, g.tcp.AckSN()-f.ourISN)
 	progress := false
 	if ack > f.acked {
-		f.path.progress(f, min(ack, f.next), p.now)
+		ack = min(ack, f.next)
+		f.path.progress(f, ack, p.now)
 		first := f.acked == 1
-		f.acked = min(ack, f.next)
+		f.acked = ack
 		if first && f.index > 0 {
 			c.refresh()
 			p.nudge(c)
@@ -131,7 +132,7 @@ func (p *Proxy) uplinkAck(f *Subflow, g *segment) (news bool) {
 		}
 	}
 	if o := &g.opt.mp; o.Present&mptcp.DSS != 0 {
-		c.dssSeen, c.bare = true, 0
+		c.dssSeen, c.up.bare = true, 0
 		if o.HasDataAck {
 			p.dataAck(c, o, int64(g.tcp.Window())<<f.scale)
 		} else if !o.HasMapping || len(g.payload) == 0 && !o.DataFIN {
@@ -248,17 +249,18 @@ func (c *Conn) mappedAt(o *mptcp.Options) int64 {
 
 // remember keeps m for segments that come without a mapping.
 func (f *Subflow) remember(m mapping) {
-	k := pastMapping{ssn: uint32(m.ssn), u: uint32(m.u), n: uint16(m.n)}
-	if f.maps[0] != k {
+	k, n := pastMapping{ssn: uint32(m.ssn), u: uint32(m.u)}, uint16(m.n)
+	if f.maps[0] != k || f.mapsLen[0] != n {
 		copy(f.maps[1:], f.maps[:])
-		f.maps[0] = k
+		copy(f.mapsLen[1:], f.mapsLen[:])
+		f.maps[0], f.mapsLen[0] = k, n
 	}
 }
 
 // mapped finds the n bytes at ssn in the mappings remembered.
 func (f *Subflow) mapped(ssn, n int64) (u int64, ok bool) {
-	for _, m := range f.maps {
-		if x := uint32(ssn) - m.ssn; m.n > 0 && int64(x)+n <= int64(m.n) {
+	for i, m := range f.maps {
+		if x := uint32(ssn) - m.ssn; f.mapsLen[i] > 0 && int64(x)+n <= int64(f.mapsLen[i]) {
 			return expand(f.conn.up.next, m.u+x), true
 		}
 	}

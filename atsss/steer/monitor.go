@@ -11,8 +11,13 @@ const (
 	// baseWindow is half of the time whose shortest round trip is BaseRTT. It is long,
 	// since a queue that never drains would become the base otherwise.
 	baseWindow = 15 * time.Second
-	// interval is what rates and losses are taken over.
-	interval = 200 * time.Millisecond
+	// interval is what rates and losses are taken over at least, or two round trips, up to
+	// mostInterval.
+	interval     = 200 * time.Millisecond
+	mostInterval = 2 * time.Second
+	// askAfter is the age at which the round trip of an access that carries nothing is to
+	// be measured again.
+	askAfter = time.Second
 
 	// queueBound is the least time in a queue that is congestion: more than the jitter of
 	// a radio access, less than what the queue of a full one holds.
@@ -46,6 +51,7 @@ type measures struct {
 // measure is what was measured on one access.
 type measure struct {
 	traffic, pmf smoothed
+	asked        time.Duration    // when Ask last said so
 	base         [2]time.Duration // shortest round trip in this window and the last; 0 = none
 	baseFrom     time.Duration    // when this window began
 
@@ -90,6 +96,7 @@ func (m *Monitor) know() *measures {
 // TrafficRTT takes a round trip of a packet and its acknowledgment on a connection.
 func (m *Monitor) TrafficRTT(now time.Duration, a Access, rtt time.Duration) {
 	q := &m.know().access[a]
+	q.roll(now)
 	q.traffic.take(now, rtt)
 	q.shortest(now, rtt)
 	m.news++
@@ -103,30 +110,37 @@ func (m *Monitor) PMFRTT(now time.Duration, a Access, rtt time.Duration) {
 	m.news++
 }
 
-// Delivered notes bytes that the UE acknowledged on connections. They show with the next
-// measurement.
-func (m *Monitor) Delivered(now time.Duration, a Access, octets int64) {
-	q := &m.know().access[a]
-	q.roll(now)
+// Delivered notes bytes that the UE acknowledged on a connection, which is counted once an
+// interval: seen is what the last call for it gave, 0 at first. What comes before the first
+// round trip is forgotten.
+func (m *Monitor) Delivered(a Access, octets int64, seen uint8) uint8 {
+	if m.m == nil {
+		return 0
+	}
+	q := &m.m.access[a]
 	q.delivered += octets
-}
-
-// Resent notes bytes that were sent to the UE again.
-func (m *Monitor) Resent(now time.Duration, a Access, octets int64) {
-	q := &m.know().access[a]
-	q.roll(now)
-	q.resent += octets
-}
-
-// Flow counts a connection that was acknowledged data over a, once an interval: seen is
-// what the last call for it gave, 0 at first.
-func (m *Monitor) Flow(now time.Duration, a Access, seen uint8) uint8 {
-	q := &m.know().access[a]
-	q.roll(now)
 	if q.epoch != seen {
 		q.counted++
 	}
 	return q.epoch
+}
+
+// Resent notes bytes that were sent to the UE again.
+func (m *Monitor) Resent(a Access, octets int64) {
+	if m.m != nil {
+		m.m.access[a].resent += octets
+	}
+}
+
+// Ask says whether the round trip of a is so old that it is worth a packet to measure it,
+// and takes it that one is sent.
+func (m *Monitor) Ask(now time.Duration, a Access) bool {
+	q := &m.know().access[a]
+	if now-max(q.traffic.at, q.pmf.at, q.asked) < askAfter {
+		return false
+	}
+	q.asked = now
+	return true
 }
 
 // PMFLoss takes the share of downlink packets that the UE did not get, in 1/10000.
@@ -203,10 +217,13 @@ func (q *measure) turn(now time.Duration) {
 
 // roll ends the interval if it is over.
 func (q *measure) roll(now time.Duration) {
-	age := now - q.from
-	if age < interval && q.epoch != 0 {
-		return
+	if q.epoch == 0 || now-q.from >= min(max(interval, 2*q.traffic.rtt), mostInterval) {
+		q.end(now)
 	}
+}
+
+func (q *measure) end(now time.Duration) {
+	age := now - q.from
 	q.rate, q.flows = 0, 0
 	if q.epoch != 0 {
 		q.rate, q.flows = int64(float64(q.delivered)/age.Seconds()), q.counted
@@ -218,7 +235,7 @@ func (q *measure) roll(now time.Duration) {
 		q.lost -= q.lost / 8
 	}
 	q.from, q.delivered, q.resent, q.counted = now, 0, 0, 0
-	q.epoch = max(1, q.epoch+1)
+	q.epoch = max(1, q.epoch+1) // 0 is none
 }
 
 // state puts into s what is known of the access.

@@ -3,11 +3,13 @@
 // state of the two accesses.
 //
 // It knows no packets: a [Policy] is compiled from a multi-access rule (MAR,
-// TS 29.244 §5.20), an access's availability comes from whoever observes it, and
-// the answer is an [Access].
+// TS 29.244 §5.20), and a [Monitor] gathers what others measure of the accesses. A mode is
+// one function from the [State] of the accesses, and what held before, to a [Split]. It
+// decides at events, never for a packet: a packet's access is a comparison of its flow's
+// point with the split in force ([Policy.Choose]).
 //
-// Left out: Smallest Delay and Priority-based, the thresholds and the steering mode
-// indicator.
+// docs/STEERING.md has a table of what each mode does when an access appears, disappears,
+// becomes slow or becomes lossy; a test generates it.
 package steer
 
 // Access is one of the two accesses of a multi-access PDU session
@@ -117,7 +119,7 @@ func (s Set) Has(a Access) bool { return s>>a&1 != 0 }
 // over; see [Policy.Choose].
 const Points = 1 << 16
 
-// Policy is a MAR compiled for the packet path. It is immutable once in use.
+// Policy is a MAR compiled for the packet path. But for Split it is immutable once in use.
 type Policy struct {
 	Functionality Functionality
 	Mode          Mode
@@ -126,18 +128,28 @@ type Policy struct {
 	Indicator     Indicator             // LoadBalancing
 	Thresholds    Thresholds            // LoadBalancing without indicator, PriorityBased, Redundant
 	Usable        Set                   // accesses whose FAR is there and forwards
+
+	// Split is what the mode has decided. It changes in use, by the one goroutine that
+	// carries the policy out, for one session. A new policy has the zero value, also one
+	// that was copied from another.
+	Split Split
 }
 
-// Choose names the access for new data of a connection or packet flow; in Redundant
-// mode the first of two, the primary access if there is one: copies go on the other.
+// Choose names the access for new data of a connection or packet flow; with Split.Copies
+// the first of two: copies go on the other.
 //
 // available holds the accesses that the flow can use now (it has a subflow there,
 // the access answers); accesses outside p.Usable are never chosen. point, in
-// [0, Points), is the flow's fixed place on the line that Load-Balancing cuts by
-// weight: a flow moves only when its access goes or the cut passes over it.
+// [0, Points), is the flow's fixed place on the line that [Split] cuts: a flow moves only
+// when its access goes or the cut passes over it.
 // ok is false when no access can be used.
 func (p *Policy) Choose(available Set, point uint32) (a Access, ok bool) {
-	a = p.Preferred(point)
+	return p.OrOther(available, p.Preferred(point))
+}
+
+// OrOther is a, or where a cannot be used the other access if it may be: what [Policy.Choose]
+// makes of the access that a flow prefers.
+func (p *Policy) OrOther(available Set, a Access) (Access, bool) {
 	available &= p.Usable
 	if available.Has(a) {
 		return a, true
@@ -149,25 +161,14 @@ func (p *Policy) Choose(available Set, point uint32) (a Access, ok bool) {
 }
 
 // Preferred is the access that [Policy.Choose] names where every access can be used.
-func (p *Policy) Preferred(point uint32) (a Access) {
-	switch p.Mode {
-	case LoadBalancing:
-		a = Access3GPP
-		if point >= uint32(p.Weight[Access3GPP])*Points/100 {
-			a = AccessNon3GPP
-		}
-	case Redundant:
-		a = Access3GPP
-		if p.Priority[AccessNon3GPP] == Primary {
-			a = AccessNon3GPP
-		}
-	default:
-		a = Access3GPP
-		if p.Priority[AccessNon3GPP] == Active && p.Priority[Access3GPP] != Active {
-			a = AccessNon3GPP
-		}
+func (p *Policy) Preferred(point uint32) Access {
+	if !p.Split.Decided {
+		p.Split = p.decide(&unknown)
 	}
-	return a
+	if point < p.Split.Cut {
+		return Access3GPP
+	}
+	return AccessNon3GPP
 }
 
 // Decision is the answer of a steering policy that a program gives for one connection.

@@ -1,0 +1,96 @@
+package steer
+
+import "time"
+
+const (
+	// An access is much slower if its round trip is more than twice the other's and 50 ms;
+	// no longer if it is less than one and a half times the other's and 25 ms.
+	slowBy      = 50 * time.Millisecond
+	slowShare   = 4 // halves of the other's round trip
+	backBy      = 25 * time.Millisecond
+	backShare   = 3
+	leastOnSlow = Points / 32 // what is left then goes at once
+	// boldStep is the part of the line that moves to an access with room to spare, and
+	// fineStep where both are full.
+	boldStep = Points / 16
+	fineStep = Points / 32
+	// reverseAfter is the least time before a step undoes the last.
+	reverseAfter = 2 * time.Second
+)
+
+// autonomous is Load-Balancing where the UPF chooses the weights (TS 29.244 §8.2.207,
+// ALBI), for the most throughput: it begins with halves and shifts flows from an access that
+// is congested to one that is not, and where both are, to the one on which a connection gets
+// more, so that in the end each gets the same. Where neither is congested the ends, not
+// the accesses, bound the throughput, and nothing moves.
+//
+// From an access that has become much slower than the other, half of the flows leave with
+// each step (FlexCP §5.4: 100 ms more, and all leave). If the delay is of a queue that they
+// filled themselves it is gone before the last of them; if it is the access's own, all go.
+func autonomous(p *Policy, s *State, last Split) Split {
+	if !last.Decided {
+		last.Cut = Points / 2
+	}
+	last.Shunned = slower(s, last.Shunned)
+	from, to, step, ok := p.shift(s, &last)
+	waited := s.Now - last.Moved
+	if !ok || waited < s.pace() || to != last.Gained && last.Shunned == 0 && waited < reverseAfter {
+		return last
+	}
+	if n := last.on(from); n > 0 {
+		last.give(from, n-min(n, step))
+		last.Gained = to
+	}
+	return last
+}
+
+// shift says how many flows should leave which access for which; ok is false if none.
+func (p *Policy) shift(s *State, last *Split) (from, to Access, step uint32, ok bool) {
+	gpp, non := &s.Access[Access3GPP], &s.Access[AccessNon3GPP]
+	switch {
+	case last.Shunned != 0:
+		if from = Access3GPP; last.Shunned.Has(AccessNon3GPP) {
+			from = AccessNon3GPP
+		}
+		step = max(last.on(from)/2, leastOnSlow)
+	case gpp.Congested && non.Congested:
+		from, step = Access3GPP, fineStep
+		if non.perFlow() < gpp.perFlow() {
+			from = AccessNon3GPP
+		}
+		if low, high := s.Access[from].perFlow(), s.Access[from.Other()].perFlow(); low == 0 || high-low < low/4 {
+			return 0, 0, 0, false
+		}
+	case gpp.Congested:
+		from, step = Access3GPP, boldStep
+	case non.Congested:
+		from, step = AccessNon3GPP, boldStep
+	default:
+		return 0, 0, 0, false
+	}
+	to = from.Other()
+	// Of an access without a round trip nobody knows that it can be reached.
+	return from, to, step, p.Usable.Has(to) && s.Access[to].Available && s.Access[to].RTT > 0
+}
+
+// perFlow is what a connection gets on the access, in bytes a second; 0 = not known.
+func (a *AccessState) perFlow() int64 {
+	if a.Flows == 0 {
+		return 0
+	}
+	return a.Rate / int64(a.Flows)
+}
+
+// slower is the access that is much slower than the other, after before; the empty set if
+// none is, or if that is not known.
+func slower(s *State, before Set) Set {
+	for a := range Access(NumAccesses) {
+		here, there := s.Access[a].RTT, s.Access[a.Other()].RTT
+		switch {
+		case here == 0 || there == 0:
+		case here > there*slowShare/2+slowBy, before.Has(a) && here > there*backShare/2+backBy:
+			return SetOf(a)
+		}
+	}
+	return 0
+}

@@ -1,0 +1,41 @@
+package steer
+
+import "time"
+
+const (
+	// spillStep is the part of the line that moves at once to the low priority access, or
+	// back.
+	spillStep = Points / 16
+	// calm is how long the high priority access must have done without congestion before
+	// flows come back to it, step by step.
+	calm = time.Second
+)
+
+// priorityBased leaves everything on the access of high priority until that is congested, or
+// past a threshold; then it spills flows to the other, a step each [State.pace], while that
+// is neither, and takes them back once the high one has room (TS 23.501 §5.32.8). As long as
+// congestion alone makes them go, some flows stay: the high one is to be full, not empty.
+func priorityBased(p *Policy, s *State, last Split) Split {
+	high := p.first(High)
+	low := high.Other()
+	if !last.Decided {
+		last.Cut = all(high)
+	}
+	p.shun(s, &last)
+	pressed := func(a Access) bool { return s.Access[a].Congested || last.Shunned.Has(a) }
+	most := uint32(Points - spillStep)
+	if last.Shunned.Has(high) {
+		most = Points
+	}
+	spilled, waited := last.on(low), s.Now-last.Moved
+	switch {
+	case waited < s.pace():
+	case pressed(high) && !pressed(low):
+		if p.Usable.Has(low) && s.Access[low].Available && spilled < most {
+			last.give(low, min(spilled+spillStep, most))
+		}
+	case !pressed(high) && (waited >= calm || pressed(low)):
+		last.give(low, spilled-min(spilled, spillStep))
+	}
+	return last
+}
