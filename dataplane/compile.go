@@ -25,8 +25,11 @@ type compiler struct {
 	fars   map[*FAR]*far
 	qers   map[*QER][2]*qer // up, down; nil where it does nothing
 	meters map[*URR]*meter
-	set    *ruleSet
-	free   room
+
+	policies map[*MAR]*steer.Policy // in use; nil = none
+
+	set  *ruleSet
+	free room
 }
 
 // compile makes the ruleSet of r.
@@ -279,22 +282,37 @@ func (c *compiler) measure(urrs []*URR, d *pdr, more *pdrMore) {
 // mar has the policy of p's MAR steer what a PDR lets through.
 func (c *compiler) mar(p *PDR, more *pdrMore) {
 	m := p.MAR
-	policy := m.Policy
+	policy := c.policy(m)
 	if policy.Functionality == steer.MPTCP {
-		more.rule.Policy, more.rule.Group = &policy, m.Group
+		more.rule.Policy, more.rule.Group = policy, m.Group
 		c.set.group = max(c.set.group, m.Group)
 		c.set.proxied = true
 	}
 	if p.FAR != nil { // a local rule
 		return
 	}
-	more.mar = &mar{policy: &policy}
+	more.mar = &mar{policy: policy}
 	for a, f := range m.FAR {
 		more.mar.fars[a] = c.fars[f]
 		for _, u := range m.URRs[a] {
 			more.mar.meters[a] = append(more.mar.meters[a], c.meters[u])
 		}
 	}
+}
+
+// policy is the policy of m in use, one for all PDRs that name m.
+func (c *compiler) policy(m *MAR) *steer.Policy {
+	p := c.policies[m]
+	if p == nil {
+		q := m.Policy
+		p = &q
+		p.Split = steer.Split{}
+		if c.policies == nil {
+			c.policies = make(map[*MAR]*steer.Policy)
+		}
+		c.policies[m] = p
+	}
+	return p
 }
 
 // far compiles f into to.

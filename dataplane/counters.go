@@ -33,10 +33,11 @@ const (
 
 	ueToUE // packets from UE to UE that did not go to N6
 	routerAdvertisements
-	clampedMSS  // SYNs whose MSS was lowered
-	fragmented  // packets that were cut to fit a tunnel
-	tooBigSent  // ICMP errors about packets that do not fit
-	heldPackets // of idle UEs, that were held
+	clampedMSS      // SYNs whose MSS was lowered
+	fragmented      // packets that were cut to fit a tunnel
+	tooBigSent      // ICMP errors about packets that do not fit
+	heldPackets     // of idle UEs, that were held
+	redundantCopies // of ordinary traffic, sent over the second access as well
 
 	notOwner // packets that came to a worker which does not own them and were handed over
 
@@ -96,6 +97,7 @@ var counterNames = [numCounters]string{
 	fragmented:                     "fragmented",
 	tooBigSent:                     "icmp_too_big_sent",
 	heldPackets:                    "held_packets",
+	redundantCopies:                "redundant_copies",
 	notOwner:                       "not_owner",
 	guestUplink:                    "guest_uplink_packets",
 	guestDownlink:                  "guest_downlink_packets",

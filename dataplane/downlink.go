@@ -2,7 +2,6 @@ package dataplane
 
 import (
 	"github.com/braid-upf/braid/atsss/proxy"
-	"github.com/braid-upf/braid/atsss/steer"
 	"github.com/braid-upf/braid/packet"
 )
 
@@ -82,12 +81,7 @@ func (w *worker) deliver(r *ruleSet, d *pdr, b *packet.Buffer) {
 		w.forward(r, d, d.far, d.access, b)
 		return
 	}
-	a, ok := w.steer(r.session, d)
-	if !ok {
-		w.drop(b, dropNoAccess)
-		return
-	}
-	w.over(r, d, b, a)
+	w.steer(r, d, b)
 }
 
 // translateDown gives a TCP packet for the UE to the proxy; false if it is not one, or the
@@ -99,29 +93,4 @@ func (w *worker) translateDown(r *ruleSet, d *pdr, b *packet.Buffer) bool {
 	}
 	w.forwardProxied()
 	return true
-}
-
-// steer chooses the access for a packet of ordinary traffic, by the MAR of d and
-// the packet's 5-tuple (TS 23.501 §5.32.8); one that holds packets if none can be used.
-func (w *worker) steer(s *session, d *pdr) (steer.Access, bool) {
-	m := d.mar()
-	p := m.policy
-	if p.Usable == 0 {
-		for a, f := range m.fars {
-			if f != nil && f.action == actionHold {
-				return steer.Access(a), true
-			}
-		}
-	}
-	var alive steer.Set
-	for a := range steer.Access(steer.NumAccesses) {
-		if s.proxy.Answers(a) {
-			alive |= steer.SetOf(a)
-		}
-	}
-	if alive&p.Usable == 0 {
-		// Silence is a guess: rather try an access than drop.
-		alive = p.Usable
-	}
-	return p.Choose(alive, w.flow.point())
 }

@@ -202,6 +202,9 @@ func (w *worker) install(seid uint64, rs *ruleSet) (gone []Usage) {
 	for _, k := range rs.ues {
 		w.ues.put(k, rs)
 	}
+	if old != nil {
+		rs.goOn(old, time.Duration(w.now))
+	}
 	if rs.proxied {
 		w.proxy.AccessRules(w.now, &s.proxy, rs.ruleOf, &w.out)
 		w.forwardProxied()
