@@ -74,7 +74,7 @@ type measure struct {
 }
 
 // smoothed is a round-trip time as RFC 6298 §2 smooths it; 0 = not measured.
-type smoothed struct{ rtt, at time.Duration }
+type smoothed struct{ rtt, last, at time.Duration }
 
 // take takes a round trip. Where the last is stale it begins anew.
 func (s *smoothed) take(now, rtt time.Duration) {
@@ -82,7 +82,7 @@ func (s *smoothed) take(now, rtt time.Duration) {
 		s.rtt = rtt
 	}
 	s.rtt += (rtt - s.rtt) / 8
-	s.at = now
+	s.last, s.at = rtt, now
 }
 
 // know makes room for measurements.
@@ -255,7 +255,7 @@ func (q *measure) state(now time.Duration, s *AccessState) {
 		s.Window = int64(float64(s.Rate) * s.RTT.Seconds())
 	}
 	s.PLR, s.HasPLR = q.loss(now)
-	q.congested = s.congested(q.congested)
+	q.congested = s.congested(q.congested, r.last)
 	s.Congested = q.congested
 }
 
@@ -270,11 +270,13 @@ func (q *measure) loss(now time.Duration) (permyriad uint16, ok bool) {
 	return permyriad, ok
 }
 
-// congested says whether an access is congested that was so before.
-func (s *AccessState) congested(before bool) bool {
-	queue, loss := max(queueBound, s.BaseRTT/2), uint16(lossBound)
+// congested says whether an access is congested that was so before, where last is the round
+// trip measured last: it alone shows that a path has become shorter, for which the mean and
+// the new base are as far apart as for a queue.
+func (s *AccessState) congested(before bool, last time.Duration) bool {
+	rtt, queue, loss := min(s.RTT, last), max(queueBound, s.BaseRTT/2), uint16(lossBound)
 	if before {
-		queue, loss = queue/2, loss/2
+		rtt, queue, loss = s.RTT, queue/2, loss/2
 	}
-	return s.RTT-s.BaseRTT > queue || s.HasPLR && s.PLR > loss
+	return rtt-s.BaseRTT > queue || s.HasPLR && s.PLR > loss
 }

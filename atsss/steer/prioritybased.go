@@ -3,9 +3,10 @@ package steer
 import "time"
 
 const (
-	// spillStep is the part of the line that moves at once to the low priority access, or
-	// back.
+	// spillStep is the part of the line that moves at once to the low priority access, and
+	// backStep that comes back at once.
 	spillStep = Points / 16
+	backStep  = Points / 8
 	// calm is how long the high priority access must have done without congestion before
 	// flows come back to it, step by step.
 	calm = time.Second
@@ -35,7 +36,7 @@ func priorityBased(p *Policy, s *State, last Split) Split {
 			last.give(low, min(spilled+spillStep, most))
 		}
 	case !pressed(high) && (waited >= calm || pressed(low)):
-		last.give(low, spilled-min(spilled, spillStep))
+		last.give(low, spilled-min(spilled, backStep))
 	}
 	return last
 }
