@@ -3,13 +3,11 @@ package steer
 import "time"
 
 const (
-	// An access is much slower if its round trip is more than twice the other's and 50 ms;
-	// no longer if it is less than one and a half times the other's and 25 ms.
-	slowBy      = 50 * time.Millisecond
-	slowShare   = 4 // halves of the other's round trip
-	backBy      = 25 * time.Millisecond
-	backShare   = 3
-	leastOnSlow = Points / 32 // what is left then goes at once
+	// An access is much slower than the other if its round trip is longer by so much, and
+	// by half; until it is longer by half as much only.
+	slowBy = 75 * time.Millisecond
+	// leastStep is the least part of the line that leaves it at once.
+	leastStep = Points / 32
 	// boldStep is the part of the line that moves to an access with room to spare, and
 	// fineStep where both are full.
 	boldStep = Points / 16
@@ -52,7 +50,7 @@ func (p *Policy) shift(s *State, last *Split) (from, to Access, step uint32, ok 
 		if from = Access3GPP; last.Shunned.Has(AccessNon3GPP) {
 			from = AccessNon3GPP
 		}
-		step = max(last.on(from)/2, leastOnSlow)
+		step = max(last.on(from)/2, leastStep)
 	case gpp.Congested && non.Congested:
 		from, step = Access3GPP, fineStep
 		if non.perFlow() < gpp.perFlow() {
@@ -86,9 +84,11 @@ func (a *AccessState) perFlow() int64 {
 func slower(s *State, before Set) Set {
 	for a := range Access(NumAccesses) {
 		here, there := s.Access[a].RTT, s.Access[a.Other()].RTT
-		switch {
-		case here == 0 || there == 0:
-		case here > there*slowShare/2+slowBy, before.Has(a) && here > there*backShare/2+backBy:
+		bound := max(slowBy, there/2)
+		if before.Has(a) {
+			bound /= 2
+		}
+		if there > 0 && here-there > bound {
 			return SetOf(a)
 		}
 	}

@@ -139,8 +139,7 @@ func (b *bench) told() string {
 	return split(b.places(), both)
 }
 
-// watched is how long after an event flows are watched: not so long that a queue which
-// stays as it is, as only one of a test does, would be taken for the path itself.
+// watched is how long after an event flows are watched.
 const watched = 12 * time.Second
 
 // happens tells what a policy makes of an event: how flows are spread before and after, and

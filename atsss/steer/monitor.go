@@ -9,8 +9,9 @@ const (
 	// staleAfter is the age at which a measurement says nothing any more.
 	staleAfter = 10 * time.Second
 	// baseWindow is half of the time whose shortest round trip is BaseRTT. It is long,
-	// since a queue that never drains would become the base otherwise.
-	baseWindow = 15 * time.Second
+	// since a queue that is never empty would become the base otherwise; the price is that
+	// a path that has become longer looks congested for so long.
+	baseWindow = 5 * time.Minute
 	// interval is what rates and losses are taken over at least, or two round trips, up to
 	// mostInterval.
 	interval     = 200 * time.Millisecond
