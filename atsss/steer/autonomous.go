@@ -16,20 +16,37 @@ const (
 	reverseAfter = 2 * time.Second
 )
 
+// Filled is what is known of an access that looked much slower than it was: flows had filled
+// its queue.
+type Filled struct {
+	Access Access
+	RTT    time.Duration // as long it may be for that reason
+	Until  time.Duration // when this is forgotten; 0 = nothing is known
+	Left   time.Duration // longest round trip of the access that flows are leaving
+}
+
+const (
+	// ownQueue is how soon after the last flow has left an access its round trip is short
+	// again if only they made it long.
+	ownQueue = 3 * time.Second
+	// filledFor is how long that is remembered.
+	filledFor = time.Minute
+)
+
 // autonomous is Load-Balancing where the UPF chooses the weights (TS 29.244 §8.2.207,
 // ALBI), for the most throughput: it begins with halves and shifts flows from an access that
 // is congested to one that is not, and where both are, to the one on which a connection gets
 // more, so that in the end each gets the same. Where neither is congested the ends, not
 // the accesses, bound the throughput, and nothing moves.
 //
-// From an access that has become much slower than the other, half of the flows leave with
-// each step (FlexCP §5.4: 100 ms more, and all leave). If the delay is of a queue that they
-// filled themselves it is gone before the last of them; if it is the access's own, all go.
+// An access that has become much slower than the other is left, by half of its flows with
+// each step (FlexCP §5.4: 100 ms more, and all leave). If it is fast as soon as they have left
+// it was their own queue, and is no reason to leave it for a while.
 func autonomous(p *Policy, s *State, last Split) Split {
 	if !last.Decided {
 		last.Cut = Points / 2
 	}
-	last.Shunned = slower(s, last.Shunned)
+	last.leaveSlow(s)
 	from, to, step, ok := p.shift(s, &last)
 	waited := s.Now - last.Moved
 	if !ok || waited < s.pace() || to != last.Gained && last.Shunned == 0 && waited < reverseAfter {
@@ -40,6 +57,37 @@ func autonomous(p *Policy, s *State, last Split) Split {
 		last.Gained = to
 	}
 	return last
+}
+
+// leaveSlow brings d.Shunned up to date: the access that is much slower than the other.
+func (d *Split) leaveSlow(s *State) {
+	for a := range Access(NumAccesses) {
+		rtt := s.Access[a].RTT
+		slow, was := d.slow(s, a), d.Shunned.Has(a)
+		switch {
+		case slow && !was:
+			d.Shunned, d.Filled.Left = SetOf(a), rtt
+		case slow:
+			d.Filled.Left = max(d.Filled.Left, rtt)
+		case was:
+			d.Shunned = 0
+			if d.on(a) == 0 && rtt > 0 && s.Now-d.Moved < ownQueue {
+				d.Filled = Filled{Access: a, RTT: d.Filled.Left, Until: s.Now + filledFor}
+			}
+		}
+	}
+}
+
+// slow says whether a is much slower than the other access, for another reason than a queue
+// that it was filled with.
+func (d *Split) slow(s *State, a Access) bool {
+	here, there := s.Access[a].RTT, s.Access[a.Other()].RTT
+	bound := max(slowBy, there/2)
+	if d.Shunned.Has(a) {
+		return there > 0 && here-there > bound/2
+	}
+	own := d.Filled.Access == a && s.Now < d.Filled.Until && here < d.Filled.RTT+slowBy
+	return there > 0 && here-there > bound && !own
 }
 
 // shift says how many flows should leave which access for which; ok is false if none.
@@ -77,20 +125,4 @@ func (a *AccessState) perFlow() int64 {
 		return 0
 	}
 	return a.Rate / int64(a.Flows)
-}
-
-// slower is the access that is much slower than the other, after before; the empty set if
-// none is, or if that is not known.
-func slower(s *State, before Set) Set {
-	for a := range Access(NumAccesses) {
-		here, there := s.Access[a].RTT, s.Access[a.Other()].RTT
-		bound := max(slowBy, there/2)
-		if before.Has(a) {
-			bound /= 2
-		}
-		if there > 0 && here-there > bound {
-			return SetOf(a)
-		}
-	}
-	return 0
 }
