@@ -50,6 +50,11 @@ func TestRedundantSeeds(t *testing.T) {
 	}
 }
 
+// TestModesSeeds does so with all steering modes among the policies.
+func TestModesSeeds(t *testing.T) {
+	runSeeds(t, ModesSeeds, *seeds/3)
+}
+
 // runFailed runs seeds that once failed.
 func runFailed(t *testing.T, s Seeds, failed []uint64) {
 	for _, seed := range failed {

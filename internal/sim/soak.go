@@ -13,11 +13,12 @@ type Seeds struct {
 	test string
 }
 
-// The ways to draw a scenario. The first two differ in the steering policies alone, the
-// third has another server than the second.
+// The ways to draw a scenario. The first three differ in the steering policies, and what is
+// said of the accesses; the fourth has another server than the second.
 var (
 	AnySeeds       = Seeds{FromSeed, Run, "TestSeeds"}
 	RedundantSeeds = Seeds{RedundantFromSeed, Run, "TestRedundantSeeds"} // Redundant among the policies
+	ModesSeeds     = Seeds{ModesFromSeed, Run, "TestModesSeeds"}         // all modes among them
 	NetstackSeeds  = Seeds{RedundantFromSeed, RunNetstack, "TestNetstackSeeds"}
 
 	baseSeeds = Seeds{baseFromSeed, Run, "TestSeeds -base"} // without what extend adds

@@ -25,6 +25,7 @@ func main() {
 	first := flag.Uint64("first", uint64(time.Now().Unix())<<20, "first seed; else new ones each second")
 	workers := flag.Int("workers", runtime.GOMAXPROCS(0), "seeds run at a time")
 	redundant := flag.Bool("redundant", false, "seeds with the steering mode Redundant among their policies")
+	modes := flag.Bool("modes", false, "seeds with all steering modes among their policies")
 	netstack := flag.Bool("netstack", false, "such seeds with gVisor's netstack as server")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -39,6 +40,8 @@ func main() {
 	switch {
 	case *netstack:
 		t.of = sim.NetstackSeeds
+	case *modes:
+		t.of = sim.ModesSeeds
 	case *redundant:
 		t.of = sim.RedundantSeeds
 	}
