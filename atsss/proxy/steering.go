@@ -64,15 +64,16 @@ func (p *Proxy) decideOwn(c *Conn, r *steer.Policy, s *steer.State) {
 // ownFor is how long the round trip of a connection's subflow is preferred to the access's.
 const ownFor = 1000 * millisecond
 
-// roundTrip is the round-trip time of c over access a: of its own subflow, if that was
-// acknowledged something lately, else of the access; 0 = not known, or of no use.
+// roundTrip is the round-trip time of c over access a: of its own subflow, if that carries
+// its data, else of the access, since a subflow that is only measured now and then has a mean
+// of times long past; 0 = not known, or of no use.
 func (p *Proxy) roundTrip(c *Conn, a steer.Access, s *steer.State) time.Duration {
 	i := c.usable[a]
 	if i == nowhere {
 		return 0
 	}
 	t := &c.subflows[i].path
-	if t.srtt != 0 && p.now.since(t.moved) < ownFor || s.Access[a].RTT == 0 {
+	if a == c.own && t.srtt != 0 && p.now.since(t.moved) < ownFor || s.Access[a].RTT == 0 {
 		return t.rtt().duration()
 	}
 	return s.Access[a].RTT
