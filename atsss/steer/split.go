@@ -37,7 +37,7 @@ const (
 // Due says whether something is known in m that the last decision did not know, and that
 // is long enough ago. It costs two comparisons: it may be asked for each packet.
 func (p *Policy) Due(now time.Duration, m *Monitor) bool {
-	return p.Split.News != m.News() && now-p.Split.At >= decideEvery
+	return p.Split.News != m.News() && (now-p.Split.At >= decideEvery || p.Split.At == 0)
 }
 
 // Decide has the mode decide anew by what m knows. The packet path reads the outcome in
