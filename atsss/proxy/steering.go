@@ -80,7 +80,8 @@ func (p *Proxy) roundTrip(c *Conn, a steer.Access, s *steer.State) time.Duration
 }
 
 // measureIdle has the accesses measured that carry nothing: c sends a byte there that the
-// UE drops at data level, as a join begins with.
+// UE drops at data level, as a join begins with, and at once an old one, for which the UE
+// does not delay its acknowledgment.
 func (p *Proxy) measureIdle(c *Conn, s *steer.State) {
 	for a := range steer.Access(steer.NumAccesses) {
 		i := c.usable[a]
@@ -89,6 +90,8 @@ func (p *Proxy) measureIdle(c *Conn, s *steer.State) {
 		}
 		if f := c.subflows[i]; f.acked == f.next && !f.finSent && f.spare(1) && c.session.Monitor.Ask(s.Now, a) {
 			p.confirm(f)
+			p.solicit(f)
+			f.path.provoked-- // its answer acknowledges the first byte, and is no duplicate
 		}
 	}
 }

@@ -15,7 +15,7 @@ type windows struct {
 	rtt    [steer.NumAccesses]Time
 	d      int64                    // sent by the server
 	ssn    [steer.NumAccesses]int64 // after what the UE has got on each access
-	probes int                      // bytes that came alone
+	probes int                      // new SSNs of bytes that came alone
 }
 
 func newWindows(t *testing.T, p steer.Policy) *windows {
@@ -51,10 +51,11 @@ func (k *windows) round(packets int) (came [steer.NumAccesses]int) {
 				continue
 			case len(g.payload) > 1:
 				came[x.Access]++
-			default:
-				k.probes++
 			}
 			end := int64(g.tcp.SN()-k.isns[x.Access][1]) + int64(len(g.payload))
+			if len(g.payload) == 1 && end > k.ssn[x.Access] {
+				k.probes++
+			}
 			k.ssn[x.Access], due[x.Access] = max(k.ssn[x.Access], end), k.now+k.rtt[x.Access]
 		}
 		k.recycle()

@@ -3,8 +3,9 @@ package steer
 import "time"
 
 const (
-	// An access is much slower than the other if its round trip is longer by so much, and
-	// by half; until it is longer by half as much only.
+	// An access is much slower than the other if its round trip is longer by so much than
+	// the other's would be without a queue, and at least twice as long; until it is longer by
+	// half as much only. A third of this it must be longer than the other's is.
 	slowBy = 75 * time.Millisecond
 	// leastStep is the least part of the line that leaves it at once.
 	leastStep = Points / 32
@@ -81,13 +82,13 @@ func (d *Split) leaveSlow(s *State) {
 // slow says whether a is much slower than the other access, for another reason than a queue
 // that it was filled with.
 func (d *Split) slow(s *State, a Access) bool {
-	here, there := s.Access[a].RTT, s.Access[a.Other()].RTT
-	bound := max(slowBy, there/2)
+	here, other := s.Access[a].RTT, &s.Access[a.Other()]
+	bound, longer := max(slowBy, other.BaseRTT), here-other.BaseRTT
 	if d.Shunned.Has(a) {
-		return there > 0 && here-there > bound/2
+		return other.RTT > 0 && longer > bound/2
 	}
 	own := d.Filled.Access == a && s.Now < d.Filled.Until && here < d.Filled.RTT+slowBy
-	return there > 0 && here-there > bound && !own
+	return other.RTT > 0 && longer > bound && here-other.RTT > bound/3 && !own
 }
 
 // shift says how many flows should leave which access for which; ok is false if none.

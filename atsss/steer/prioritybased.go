@@ -15,7 +15,8 @@ const (
 // priorityBased leaves everything on the access of high priority until that is congested, or
 // past a threshold; then it spills flows to the other, a step each [State.pace], while that
 // is neither, and takes them back once the high one has room (TS 23.501 §5.32.8). As long as
-// congestion alone makes them go, some flows stay: the high one is to be full, not empty.
+// congestion alone makes them go, some flows stay: the high one is to be full, not empty. A
+// threshold makes all of them go, by halves of those that are left.
 func priorityBased(p *Policy, s *State, last Split) Split {
 	high := p.first(High)
 	low := high.Other()
@@ -24,16 +25,16 @@ func priorityBased(p *Policy, s *State, last Split) Split {
 	}
 	p.shun(s, &last)
 	pressed := func(a Access) bool { return s.Access[a].Congested || last.Shunned.Has(a) }
-	most := uint32(Points - spillStep)
-	if last.Shunned.Has(high) {
-		most = Points
-	}
 	spilled, waited := last.on(low), s.Now-last.Moved
+	step, most := uint32(spillStep), uint32(Points-spillStep)
+	if last.Shunned.Has(high) {
+		step, most = max(step, last.on(high)/2), Points
+	}
 	switch {
 	case waited < s.pace():
 	case pressed(high) && !pressed(low):
 		if p.Usable.Has(low) && s.Access[low].Available && spilled < most {
-			last.give(low, min(spilled+spillStep, most))
+			last.give(low, min(spilled+step, most))
 		}
 	case !pressed(high) && (waited >= calm || pressed(low)):
 		last.give(low, spilled-min(spilled, backStep))

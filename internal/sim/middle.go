@@ -41,14 +41,15 @@ type translator struct {
 
 const (
 	pdrDown   = 3
-	keyPool   = 4 // as many as there may be connections
+	keyPool   = 4 // as many as connections are drawn; a scenario may have more
 	maxPacket = 9000
 )
 
 func newTranslator(w *world, rng *rand.Rand) *translator {
 	random := rng.Uint64
 	draw := rng.Uint64
-	if n := keyPool - len(w.cfg.Conns); w.cfg.NearWrap {
+	pool := max(keyPool, len(w.cfg.Conns))
+	if n := pool - len(w.cfg.Conns); w.cfg.NearWrap {
 		draw = func() uint64 { // the keys drawn last are taken first; it costs time to find one
 			if n--; n < 0 && n >= -len(w.cfg.Conns) {
 				return keyNearWrap(rng)
@@ -56,7 +57,7 @@ func newTranslator(w *world, rng *rand.Rand) *translator {
 			return rng.Uint64()
 		}
 	}
-	keys := mptcp.NewKeyPool(keyPool, draw, nil)
+	keys := mptcp.NewKeyPool(pool, draw, nil)
 	keys.Fill(64)
 	t := &translator{w: w, pool: packet.NewPool(64, maxPacket)}
 	t.proxy = proxy.New(proxy.Config{Pool: t.pool, Keys: keys, Rand: random})
