@@ -41,6 +41,8 @@
 //     lost alone leaves a hole to fill.
 //   - Steering an established connection never ends it: a subflow that is silent
 //     keeps its state and is probed until it answers.
+//   - Where a steering mode reads round trips, an access that carries nothing is measured
+//     with a byte under an SSN of its own and an acknowledged DSN, as a join begins with.
 //
 // Subflows may come over other sessions than the one in which their connection was opened,
 // if the rules of both are of one group ([Rule]): the PDU sessions of a UE under an SMF that

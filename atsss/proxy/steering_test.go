@@ -173,17 +173,14 @@ func TestSmallestRTTFirst(t *testing.T) {
 // TestReportedUnavailable: an access that the UE says it cannot use gets no new data, in any
 // mode, from the next packet on.
 func TestReportedUnavailable(t *testing.T) {
-	for _, mode := range []steer.Mode{
-		steer.ActiveStandby, steer.SmallestDelay, steer.PriorityBased, steer.Redundant, steer.SmallestRTTFirst,
+	for mode, priority := range map[steer.Mode][2]steer.Priority{
+		steer.ActiveStandby:    {steer.Active, steer.Standby},
+		steer.SmallestDelay:    {},
+		steer.PriorityBased:    {steer.High, steer.Low},
+		steer.Redundant:        {steer.Primary, steer.Secondary},
+		steer.SmallestRTTFirst: {},
 	} {
-		p := steer.Policy{Mode: mode, Priority: [2]steer.Priority{steer.Active, steer.Standby}}
-		switch mode {
-		case steer.PriorityBased:
-			p.Priority = [2]steer.Priority{steer.High, steer.Low}
-		case steer.Redundant:
-			p.Priority = [2]steer.Priority{steer.Primary, steer.Secondary}
-		}
-		k := newWindows(t, p)
+		k := newWindows(t, steer.Policy{Mode: mode, Priority: priority})
 		if came := k.round(4); came[0] != 4 {
 			t.Errorf("mode %d: %v packets came over the accesses, want 4 over 3GPP", mode, came)
 		}

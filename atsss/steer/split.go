@@ -89,6 +89,7 @@ func (p *Policy) Measures() bool {
 		return p.Indicator == Autonomous || p.Indicator == 0 && p.Thresholds != Thresholds{}
 	case Redundant:
 		return p.Thresholds != Thresholds{}
+	case ActiveStandby, Random:
 	}
 	return false
 }
