@@ -166,8 +166,13 @@ func TestMonitorCongestion(t *testing.T) {
 			queue time.Duration
 			want  bool
 		}{
-			{0, false}, {bound * 9 / 10, false}, {bound * 11 / 10, true}, {bound * 9 / 10, true},
-			{bound * 6 / 10, true}, {bound * 4 / 10, false}, {bound * 9 / 10, false},
+			{0, false},
+			{bound * 9 / 10, false},
+			{bound * 11 / 10, true},
+			{bound * 9 / 10, true},
+			{bound * 6 / 10, true},
+			{bound * 4 / 10, false},
+			{bound * 9 / 10, false},
 		} {
 			if got := is(step.queue); got != step.want {
 				t.Errorf("base %v, step %d: queue of %v, congested: %v", base, i, step.queue, got)
