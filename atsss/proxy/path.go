@@ -166,6 +166,19 @@ func (p *Proxy) Heard(now Time, s *Session, a steer.Access) {
 	}
 }
 
+// Unavailable notes that access a of s carries nothing, as somebody else has found out or
+// the UE has said: connections leave it as if they had asked in vain themselves.
+func (p *Proxy) Unavailable(now Time, s *Session, a steer.Access) {
+	if t := &s.access[a]; t.silent == 0 {
+		t.silent = max(1, now-longSilent)
+		s.Monitor.SetSilent(a, true)
+		p.count.PathSilent++
+	}
+}
+
+// longSilent is a silence after which what the UE SACKed on an access is taken for lost.
+const longSilent = 1000 * millisecond
+
 // refresh works out anew which subflow of c serves each access.
 func (c *Conn) refresh() {
 	if c.steered {
