@@ -1,6 +1,7 @@
 package dataplane
 
 import (
+	"github.com/braid-upf/braid/atsss/pmf"
 	"github.com/braid-upf/braid/atsss/steer"
 	"github.com/braid-upf/braid/gtpu"
 	"github.com/braid-upf/braid/packet"
@@ -39,6 +40,13 @@ const (
 	heldPackets     // of idle UEs, that were held
 	redundantCopies // of ordinary traffic, sent over the second access as well
 
+	pmfReceived // PMFP messages, good or not
+	pmfSent
+	pmfUnsent   // that no FAR leads to the UE for
+	pmfLost     // times that an access became unavailable by PMFP
+	pmfReturned // and available again
+	pmfBehind   // ticks in which not all sessions had their turn
+
 	notOwner // packets that came to a worker which does not own them and were handed over
 
 	guestUplink   // packets handed to the worker that has their connection
@@ -65,6 +73,8 @@ const (
 	dropTooLong
 	dropHeldFull // the UE is idle and enough of its packets wait
 	dropHeldEnd  // the session ended while they waited
+	dropPMFFragment
+	dropPMFAccess // a PMFP message over another access than its port is for
 	dropGuestRing
 	dropGuestFlows
 
@@ -98,6 +108,12 @@ var counterNames = [numCounters]string{
 	tooBigSent:                     "icmp_too_big_sent",
 	heldPackets:                    "held_packets",
 	redundantCopies:                "redundant_copies",
+	pmfReceived:                    "pmf_received",
+	pmfSent:                        "pmf_sent",
+	pmfUnsent:                      "pmf_unsent",
+	pmfLost:                        "pmf_access_lost",
+	pmfReturned:                    "pmf_access_returned",
+	pmfBehind:                      "pmf_behind",
 	notOwner:                       "not_owner",
 	guestUplink:                    "guest_uplink_packets",
 	guestDownlink:                  "guest_downlink_packets",
@@ -122,6 +138,8 @@ var counterNames = [numCounters]string{
 	dropTooLong:                    "drop_too_long",
 	dropHeldFull:                   "drop_held_full",
 	dropHeldEnd:                    "drop_held_end",
+	dropPMFFragment:                "drop_pmf_fragment",
+	dropPMFAccess:                  "drop_pmf_wrong_access",
 	dropGuestRing:                  "drop_guest_ring_full",
 	dropGuestFlows:                 "drop_guest_flows_full",
 }
@@ -136,6 +154,7 @@ type counters struct {
 	gtpu [gtpu.NumReasons]uint64   // N3: refused by gtpu.Parse
 	n3IP [packet.NumReasons]uint64 // N3: refused by packet.Parse
 	n6IP [packet.NumReasons]uint64
+	pmf  [pmf.NumReasons]uint64 // PMFP messages that the PMF did not take
 
 	// What went over each access: inner IP packets and their bytes.
 	uplink, downlink [steer.NumAccesses]struct{ packets, bytes uint64 }
@@ -151,6 +170,9 @@ func (c *counters) each(f func(name string, v uint64)) {
 	for r := packet.OK + 1; r < packet.NumReasons; r++ {
 		f("drop_n3_ip_"+r.String(), c.n3IP[r])
 		f("drop_n6_ip_"+r.String(), c.n6IP[r])
+	}
+	for r := pmf.OK + 1; r < pmf.NumReasons; r++ {
+		f("drop_pmf_"+r.String(), c.pmf[r])
 	}
 	for a, name := range accessNames {
 		f("uplink_"+name+"_packets", c.uplink[a].packets)

@@ -77,6 +77,9 @@ func (w *worker) forward(r *ruleSet, d *pdr, f *far, a steer.Access, b *packet.B
 	}
 	switch f.action {
 	case actionTunnel:
+		if r.measured && d.down() {
+			w.measureDown(r.session, d, a)
+		}
 		if b.Len() > int(f.out.path.mtu.Load()) && !w.translated {
 			w.tooLong(b, d, a, &f.out)
 			return

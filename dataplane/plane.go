@@ -33,6 +33,20 @@
 //     Sequence numbers are ignored. TTL and hop limit are left alone: the tunnel is one
 //     hop of the UE's link, the kernel behind N6 routes and counts.
 //
+// # Performance measurement
+//
+// A session with ATSSS.PMF has its PMF here (package pmf, TS 23.501 §5.32.5). UDP packets of
+// its UE to the PMF's address and ports are taken before any PDR sees them and never reach
+// N6; the port and the tunnel both tell the access, and where they disagree the message is
+// dropped. What the PMF sends leaves by the FAR that a MAR has for the access, to the port
+// that the UE's own messages came from: the UE speaks first. These messages are the UPF's
+// own, no user data: no QER polices and no URR counts them.
+//
+// An access of which nothing was heard for [Config].PMFInterval is asked for a sign of life;
+// after three that are not answered it is unavailable, and an [AccessChanged] event tells.
+// Round trips, losses and the UE's split of its uplink go to the session's Monitor. For a
+// session of which [Config].PMFIdle long no packet came or went nothing is asked.
+//
 // # Guests
 //
 // Under an SMF that knows no MAR a UE has two plain PDU sessions, one over each access. With
@@ -121,6 +135,14 @@ type Config struct {
 	UEToUE bool
 
 	Held int // most packets that a FAR without a BAR holds; 0 = 64
+
+	// PMFInterval is the time without a sign of life of the UE after which the PMF asks an
+	// access for one, and again after each: one that is dead is found within four. 0 = 250 ms.
+	PMFInterval time.Duration
+
+	// PMFIdle is the time without traffic of a session after which its PMF asks nothing, so
+	// that the phone may sleep. 0 = 10 s; negative = it never stops.
+	PMFIdle time.Duration
 }
 
 // Plane is the control side of the workers. Its methods may be called by any
@@ -240,6 +262,7 @@ func (p *Plane) newWorker(i int, cfg *Config) (*worker, error) {
 		limit:     limiter{tokens: notifyBurst},
 		icmp:      limiter{tokens: notifyBurst},
 		fragments: newFragmentTable(),
+		pmfConfig: pmfConfig(cfg, random),
 		commands:  newRing[func(*worker)](16),
 		exited:    make(chan struct{}),
 	}

@@ -25,6 +25,9 @@ type session struct {
 	// guest: another worker's session, as the proxy here knows it. It has no rules.
 	guest bool
 	home  uint8 // the worker that has the session; valid with guest
+
+	gone steer.Set   // accesses that the control side was told are not available
+	pmf  *pmfSession // nil = it is not measured
 }
 
 // ruleSet is Rules compiled for the packet path. It is immutable but for what its
@@ -41,7 +44,7 @@ type ruleSet struct {
 
 	advertise bool       // Router Solicitations are answered here
 	has6      bool       // prefix6 is valid
-	prefixLen uint8      // of prefix6
+	measured  bool       // pmf is there, and so is session.pmf
 	group     uint16     // of its MAR; 0 = none
 	mtu       uint16     // longest IP packet for the UE that fits N3 with its GTP-U headers
 	downlink  classifier // of packets from N6
@@ -53,7 +56,9 @@ type ruleSet struct {
 	ues     []ueKey
 
 	endMarkers []egress    // sent when the rule set is installed
+	pmf        *pmfRules   // nil = the session is not measured
 	prefix6    packet.Addr // an IPv6 address of the UE
+	prefixLen  uint8       // of prefix6
 }
 
 // tunnel is the end of a GTP-U tunnel here: what the TEID table leads to.

@@ -78,6 +78,9 @@ func (w *worker) fromTunnel(b *packet.Buffer, t *tunnel) {
 
 // uplink works on a packet of the UE.
 func (w *worker) uplink(b *packet.Buffer, t *tunnel) {
+	if t.rules.measured && w.toPMF(b, t) {
+		return
+	}
 	w.flow.uplink(&w.ip)
 	if w.ip.Fragment {
 		w.fragment(t.rules.session, false)
@@ -100,6 +103,9 @@ func (w *worker) uplink(b *packet.Buffer, t *tunnel) {
 
 // leave brings a packet of the UE that PDR d detected on its way.
 func (w *worker) leave(b *packet.Buffer, r *ruleSet, d *pdr) {
+	if r.measured {
+		w.measureUp(r.session, d.access)
+	}
 	instead, ok := w.admit(r, d, b)
 	switch {
 	case !ok:

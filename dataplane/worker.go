@@ -5,6 +5,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/braid-upf/braid/atsss/pmf"
 	"github.com/braid-upf/braid/atsss/proxy"
 	"github.com/braid-upf/braid/dataplane/driver"
 	"github.com/braid-upf/braid/gtpu"
@@ -50,6 +51,11 @@ type worker struct {
 	icmp   limiter // of ICMP errors
 	pieces []*packet.Buffer
 
+	pmfConfig pmf.Config
+	pmfWheel  pmfWheel
+	pmfOut    pmf.Out
+	pmfTicked proxy.Time // when tickPMF was last called
+
 	fragments *fragmentTable // ports of datagrams that came in pieces
 	peers     []driver.Peer  // of notifications waiting in tx; see addPeer
 	count     counters
@@ -79,13 +85,20 @@ func (w *worker) run() error {
 
 // patience is how long the driver may wait for packets.
 func (w *worker) patience() time.Duration {
-	if w.proxy.Idle() {
-		if len(w.roaming) > 0 {
-			return max(0, time.Duration(sweepInterval-(w.plane.clock()-w.swept)))
-		}
+	var until proxy.Time // when there is something to do
+	switch {
+	case !w.proxy.Idle():
+		until = w.ticked + proxy.Time(proxy.TickInterval)
+	case len(w.roaming) > 0:
+		until = w.swept + sweepInterval
+	}
+	if w.pmfWheel.n > 0 && (until == 0 || w.pmfTicked+pmfTick < until) {
+		until = w.pmfTicked + pmfTick
+	}
+	if until == 0 {
 		return -1
 	}
-	return max(0, proxy.TickInterval-time.Duration(w.plane.clock()-w.ticked))
+	return max(0, time.Duration(until-w.plane.clock()))
 }
 
 // burst works on what was received, to the end, and sends what comes of it.
@@ -98,6 +111,9 @@ func (w *worker) burst() {
 	if w.now-w.ticked >= proxy.Time(proxy.TickInterval) && !w.proxy.Idle() {
 		w.ticked = w.now
 		w.proxy.Tick(w.now, &w.out)
+	}
+	if w.pmfWheel.n > 0 && w.now-w.pmfTicked >= pmfTick {
+		w.tickPMF()
 	}
 	if len(w.roaming) > 0 && w.now-w.swept >= sweepInterval {
 		w.sweep()
@@ -196,6 +212,7 @@ func (w *worker) install(seid uint64, rs *ruleSet) (gone []Usage) {
 	old := s.rules
 	s.rules, s.proxy.MTU, rs.session = rs, rs.mtu, s
 	rs.proxied = rs.proxied || old != nil && old.proxied
+	w.measure(s, old)
 	for i := range rs.tunnels {
 		w.teids.put(rs.tunnels[i].teid, &rs.tunnels[i])
 	}
@@ -242,6 +259,9 @@ func (w *worker) remove(seid uint64) []Usage {
 	// What the proxy has yet to send belongs to sessions that are still there.
 	w.forwardProxied()
 	w.proxy.EndSession(&s.proxy)
+	if s.pmf != nil {
+		w.pmfWheel.remove(s.pmf)
+	}
 	w.unlink(s)
 	delete(w.bySEID, seid)
 	w.sessions[s.proxy.ID] = nil
