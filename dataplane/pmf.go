@@ -60,15 +60,17 @@ func (c *compiler) pmf() error {
 	for _, a := range p.Addrs {
 		r.addrs = append(r.addrs, packet.AddrFrom(a))
 	}
-	if p.Port[0] == p.Port[1] || p.Port[0] == 0 || p.Port[1] == 0 {
-		return fmt.Errorf("PMF: ports %d and %d do not tell the accesses apart", p.Port[0], p.Port[1])
-	}
 	for _, q := range p.QFIs {
 		if q == 0 || q > maxQFI {
 			return fmt.Errorf("PMF: QFI %d", q)
 		}
 		if !slices.Contains(r.qfis, q) {
 			r.qfis = append(r.qfis, q)
+		}
+	}
+	for _, q := range append([]uint8{0}, r.qfis...) {
+		if p.Port[0] == 0 || p.Port[1] == 0 || r.hasPort(steer.AccessNon3GPP, p.FlowPort(steer.Access3GPP, q)) {
+			return fmt.Errorf("PMF: ports %d and %d do not tell the accesses apart", p.Port[0], p.Port[1])
 		}
 	}
 	for i := range c.set.downlink.pdrs {
@@ -102,11 +104,26 @@ type pmfSession struct {
 type pmfLeg struct {
 	ue, ours packet.Addr
 	port     uint16 // 0 = it has not spoken there
-	qfi      uint8  // of its messages; 0 = they have none
-	six      bool   // IPv6
+	ourPort  uint16
+	qfi      uint8 // of messages; 0 = they have none
+	six      bool  // IPv6
 }
 
 func (s *pmfSession) leg(l pmf.Leg) *pmfLeg { return &s.legs[int(l.Access)*s.net.Flows()+int(l.Flow)] }
+
+// flowOf is the QoS flow whose port over a is the given one; false if it is none's.
+func (r *pmfRules) flowOf(a steer.Access, port uint16) (flow uint8, ok bool) {
+	behind := port - r.port[a]
+	if behind == 0 {
+		return 0, true
+	}
+	for i, qfi := range r.qfis {
+		if behind == 2*uint16(qfi) {
+			return uint8(1 + i), true
+		}
+	}
+	return 0, false
+}
 
 // flow is the QoS flow of a QFI: 0, the default one, if it is none of those that are
 // measured each for itself.

@@ -99,7 +99,7 @@ func newHandsets(tb testing.TB, n int) (*worker, *handsets) {
 		s := w.bySEID[r.SEID]
 		for a := range steer.Access(steer.NumAccesses) {
 			l := pmf.Leg{Access: a}
-			*s.pmf.leg(l) = pmfLeg{ue: packet.AddrFrom(r.UEAddrs[0].Addr()), ours: packet.AddrFrom(pmf4), port: uePort, qfi: 9}
+			*s.pmf.leg(l) = pmfLeg{ue: packet.AddrFrom(r.UEAddrs[0].Addr()), ours: packet.AddrFrom(pmf4), port: uePort, ourPort: pmfPorts[a], qfi: 9}
 			m := pmf.Message{Type: pmf.EchoRequest, EPTI: uint16(i)}
 			s.pmf.net.Receive(1, l, &m, &w.pmfOut)
 		}

@@ -49,8 +49,14 @@ var (
 
 // toPMF is the G-PDU with a message of the UE.
 func toPMF(a steer.Access, qfi uint8, m pmf.Message) []byte {
+	return toFlowOfPMF(a, qfi, 0, m)
+}
+
+// toFlowOfPMF is toPMF to the ports of a QoS flow; 0 = the default one.
+func toFlowOfPMF(a steer.Access, qfi, flow uint8, m pmf.Message) []byte {
+	at := PMF{Port: pmfPorts}
 	return gpdu(accessTEID[a], qfi, datagram(
-		netip.AddrPortFrom(ue1, uePort), netip.AddrPortFrom(pmf4, pmfPorts[a]), m.Append(nil)))
+		netip.AddrPortFrom(ue1, uePort), netip.AddrPortFrom(pmf4, at.FlowPort(a, flow)), m.Append(nil)))
 }
 
 // TestPMFEcho: an echo request is answered over the access and the QoS flow that it came
@@ -167,9 +173,9 @@ func TestPMFIgnored(t *testing.T) {
 // TestPMFRulesRefused: ports that do not tell the accesses apart, and QFIs that are none.
 func TestPMFRulesRefused(t *testing.T) {
 	f := newFixture(t, 1, pmfTestRules())
-	for _, ports := range [][2]uint16{{1, 1}, {0, 1}, {1, 0}} {
+	for _, ports := range [][2]uint16{{1, 1}, {0, 1}, {1, 0}, {11, 1}} {
 		r := pmfTestRules()
-		r.ATSSS.PMF.Port = ports
+		r.ATSSS.PMF.Port, r.ATSSS.PMF.QFIs = ports, []uint8{5}
 		if _, err := f.plane.Install(r); err == nil {
 			t.Errorf("ports %v: no error", ports)
 		}

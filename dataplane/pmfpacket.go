@@ -15,10 +15,15 @@ func (r *pmfRules) isFor(in *packet.Info) bool {
 	for i := range r.addrs {
 		if r.addrs[i] == in.Dst {
 			// Later fragments have no ports: nothing else of the PMF's takes any.
-			return in.Fragment || in.DstPort == r.port[0] || in.DstPort == r.port[1]
+			return in.Fragment || r.hasPort(steer.Access3GPP, in.DstPort) || r.hasPort(steer.AccessNon3GPP, in.DstPort)
 		}
 	}
 	return false
+}
+
+func (r *pmfRules) hasPort(a steer.Access, port uint16) bool {
+	_, ok := r.flowOf(a, port)
+	return ok
 }
 
 // toPMF takes the packet in hand, out of tunnel t, if it is for the session's PMF.
@@ -50,7 +55,9 @@ func (w *worker) takePMF(b *packet.Buffer, r *ruleSet, a steer.Access) {
 	case w.ip.Fragment:
 		w.count.n[dropPMFFragment]++
 		return
-	case w.ip.DstPort != r.pmf.port[a]:
+	}
+	flow, ok := r.pmf.flowOf(a, w.ip.DstPort)
+	if !ok {
 		w.count.n[dropPMFAccess]++
 		return
 	}
@@ -70,8 +77,12 @@ func (w *worker) takePMF(b *packet.Buffer, r *ruleSet, a steer.Access) {
 		w.count.pmf[reason]++
 		return
 	}
-	l := pmf.Leg{Access: a, Flow: r.pmf.flow(w.qfi)}
-	*s.pmf.leg(l) = pmfLeg{ue: w.ip.Src, ours: w.ip.Dst, port: w.ip.SrcPort, qfi: w.qfi, six: w.ip.Version == 6}
+	l := pmf.Leg{Access: a, Flow: flow}
+	leg := pmfLeg{ue: w.ip.Src, ours: w.ip.Dst, port: w.ip.SrcPort, ourPort: w.ip.DstPort, qfi: w.qfi, six: w.ip.Version == 6}
+	if flow != 0 {
+		leg.qfi = r.pmf.qfis[flow-1]
+	}
+	*s.pmf.leg(l) = leg
 	rested := n.Rests(time.Duration(w.now))
 	if reason := n.Receive(time.Duration(w.now), l, &m, &w.pmfOut); reason != pmf.OK {
 		w.count.pmf[reason]++
@@ -152,7 +163,7 @@ func (w *worker) sendPMF(s *session, m *pmf.Sent) {
 	ip := b.Bytes()
 	packet.PutIPHeader(ip, l.six, &l.ours, &l.ue, packet.ProtoUDP, 0, pmfTTL, len(ip))
 	copy(ip[head+packet.UDPHeaderLen:], octets)
-	packet.PutUDPHeader(ip[head:], &l.ours, &l.ue, r.port[m.Leg.Access], l.port)
+	packet.PutUDPHeader(ip[head:], &l.ours, &l.ue, l.ourPort, l.port)
 
 	qfi := l.qfi
 	if qfi == 0 {

@@ -59,7 +59,7 @@ func (p *handset) exchange() {
 	for {
 		for _, m := range p.out.Send {
 			if a := m.Leg.Access; !p.dead[a] {
-				p.n3(accessPeer[a], toPMF(a, p.qfis[m.Leg.Flow], m.Message))
+				p.n3(accessPeer[a], toFlowOfPMF(a, p.qfis[m.Leg.Flow], p.measured(m.Leg.Flow), m.Message))
 			}
 		}
 		p.out.Reset()
@@ -72,6 +72,15 @@ func (p *handset) exchange() {
 		}
 		p.next = min(p.next, p.now)
 	}
+}
+
+// measured is the QFI of a QoS flow that has ports of its own; 0 = it has those of the
+// default one.
+func (p *handset) measured(flow uint8) uint8 {
+	if flow == 0 {
+		return 0
+	}
+	return p.qfis[flow]
 }
 
 func (p *handset) receive(peer netip.AddrPort, b []byte) {
@@ -99,7 +108,8 @@ func (p *handset) receive(peer netip.AddrPort, b []byte) {
 	}
 	octets, bad := packet.ParseUDP(inner, &in)
 	var m pmf.Message
-	if bad != packet.OK || in.SrcPort != pmfPorts[a] || in.DstPort != uePort || flow < 0 || pmf.Parse(octets, &m) != pmf.OK {
+	at := PMF{Port: pmfPorts}
+	if bad != packet.OK || flow < 0 || in.SrcPort != at.FlowPort(a, p.measured(l.Flow)) || in.DstPort != uePort || pmf.Parse(octets, &m) != pmf.OK {
 		p.Fatalf("over %v with QFI %d: %x", a, h.QFI, inner)
 	}
 	p.ue.Receive(p.now, l, &m, &p.out)
@@ -280,7 +290,8 @@ func TestPMFFeedsMonitor(t *testing.T) {
 	}
 }
 
-// TestPMFPerFlow: each QoS flow that is to be is measured for itself, on that flow.
+// TestPMFPerFlow: each QoS flow that is to be is measured for itself, on that flow and by
+// its ports.
 func TestPMFPerFlow(t *testing.T) {
 	r := pmfTestRules()
 	r.ATSSS.PMF.QFIs = []uint8{5, 7}

@@ -34,7 +34,7 @@ const (
 	filledFor = time.Minute
 )
 
-// autonomous is Load-Balancing where the UPF chooses the weights (TS 29.244 §8.2.207,
+// autonomous is Load-Balancing where the UPF chooses the weights (TS 29.244 §8.2.197,
 // ALBI), for the most throughput: it begins with halves and shifts flows from an access that
 // is congested to one that is not, and where both are, to the one on which a connection gets
 // more, so that in the end each gets the same. Where neither is congested the ends, not

@@ -1,7 +1,7 @@
 package steer
 
 // loadBalancing cuts the line by weight, or as the UE divides its uplink (TS 29.244
-// §8.2.207, UEAI) once it has said so. Without an indicator there may be thresholds: an
+// §8.2.197, UEAI) once it has said so. Without an indicator there may be thresholds: an
 // access that is past one gets nothing while the other is not, which TS 23.501 §5.32.8
 // leaves to the UPF beside giving it less.
 func loadBalancing(p *Policy, s *State, last Split) Split {

@@ -84,7 +84,7 @@ const (
 )
 
 // Indicator is the steering mode indicator of a MAR with Load-Balancing (TS 29.244
-// §8.2.207): at most one of the bits.
+// §8.2.197): at most one of the bits.
 type Indicator uint8
 
 // Steering mode indicators.
@@ -93,7 +93,7 @@ const (
 	UEAssistance Indicator = 1 << 1 // UEAI: the UE says how it splits its uplink
 )
 
-// Thresholds bound what an access may be like before a mode leaves it (TS 29.244 §8.2.206).
+// Thresholds bound what an access may be like before a mode leaves it (TS 29.244 §8.2.196).
 type Thresholds struct {
 	RTT    uint32 // longest round trip, in microseconds; 0 = no bound
 	PLR    uint8  // most packets lost, in percent; valid if HasPLR

@@ -133,9 +133,16 @@ func serve(ctx context.Context, cfg *upf.Config, log *slog.Logger) (err error) {
 		return fmt.Errorf("dnnList: %w", err)
 	}
 	defer func() { err = errors.Join(err, n6NAT.Close()) }()
-	plane, err := dataplane.New(dataplane.Config{
+	pc := dataplane.Config{
 		Set: set, N3MTU: n3MTU(&cfg.GTPU), Grace: cfg.Braid.Grace, UEToUE: cfg.Braid.UEToUE, Held: cfg.Braid.BufferPackets,
-	})
+	}
+	if p := cfg.Braid.ATSSS.PMF; p != nil {
+		pc.PMFInterval, pc.PMFIdle = p.Interval, p.Idle
+		if p.Idle == 0 {
+			pc.PMFIdle = -1 // never
+		}
+	}
+	plane, err := dataplane.New(pc)
 	if err != nil {
 		return fmt.Errorf("data plane: %w", err)
 	}
