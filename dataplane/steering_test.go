@@ -190,6 +190,12 @@ func TestSplitGoesOn(t *testing.T) {
 	if after, _ := s.flows(1000); after[0] != 0 {
 		t.Errorf("%v flows over the accesses, want none over 3GPP", after)
 	}
+	p.Mode, p.Weight = steer.PriorityBased, [2]uint8{}
+	s.pass(2*time.Second, [2]time.Duration{20 * ms, 30 * ms}, [2]uint16{}) // it has room again
+	s.install(s.rules)
+	if after, _ := s.flows(1000); after[1] != 0 {
+		t.Errorf("%v flows over the accesses, want all over 3GPP", after)
+	}
 }
 
 // TestUnproxiedTCP: TCP that is no MPTCP follows the MAR as any other traffic.

@@ -44,12 +44,14 @@ func (p *Proxy) measured(f *Subflow, ack int64, rtt Time) {
 	if r.Due(now, m) {
 		r.Decide(now, m)
 	}
+	if !r.Measures() {
+		return
+	}
+	s := m.State(now)
 	if r.Split.Own {
-		p.decideOwn(c, r, m.State(now))
+		p.decideOwn(c, r, s)
 	}
-	if r.Measures() {
-		p.measureIdle(c, m.State(now))
-	}
+	p.measureIdle(c, s)
 }
 
 // decideOwn works out which access c's own round trips would have it on.

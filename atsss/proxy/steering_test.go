@@ -156,6 +156,27 @@ func TestSmallestDelayStays(t *testing.T) {
 	}
 }
 
+// TestSmallestDelayOfOnesOwn: a connection goes by its own round trips, others' are of use for
+// the access that it does not use.
+func TestSmallestDelayOfOnesOwn(t *testing.T) {
+	k := newWindows(t, steer.Policy{Mode: steer.SmallestDelay})
+	k.rtt = [2]Time{120 * millisecond, 30 * millisecond}
+	for range 30 { // other connections have another way
+		k.session.Monitor.TrafficRTT(k.now.duration(), steer.Access3GPP, 20*time.Millisecond)
+		k.session.Monitor.TrafficRTT(k.now.duration(), steer.AccessNon3GPP, 30*time.Millisecond)
+		k.round(1)
+		if s := k.session.Monitor.State(k.now.duration()); k.rule.Policy.Split.Cut != steer.Points {
+			t.Fatalf("the session is on non-3GPP: %+v", s)
+		}
+		if k.conn().own == steer.AccessNon3GPP {
+			break
+		}
+	}
+	if came := k.round(4); came != [2]int{0, 4} {
+		t.Errorf("%v packets came over the accesses, want 4 over non-3GPP", came)
+	}
+}
+
 // TestSmallestRTTFirst: any shorter round trip will do.
 func TestSmallestRTTFirst(t *testing.T) {
 	k := newWindows(t, steer.Policy{Mode: steer.SmallestRTTFirst})
