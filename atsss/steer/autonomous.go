@@ -5,7 +5,7 @@ import "time"
 const (
 	// An access is much slower than the other if its round trip is longer by so much than
 	// the other's would be without a queue, and at least twice as long; until it is longer by
-	// half as much only. A third of this it must be longer than the other's is.
+	// half as much only. By two thirds of this it must be longer than the other's is.
 	slowBy = 75 * time.Millisecond
 	// leastStep is the least part of the line that leaves it at once.
 	leastStep = Points / 32
@@ -20,15 +20,14 @@ const (
 // Filled is what is known of an access that looked much slower than it was: flows had filled
 // its queue.
 type Filled struct {
-	Access Access
-	RTT    time.Duration // as long it may be for that reason
-	Until  time.Duration // when this is forgotten; 0 = nothing is known
-	Left   time.Duration // longest round trip of the access that flows are leaving
+	RTT   time.Duration // as long it may be for that reason
+	Until time.Duration // when this is forgotten; 0 = nothing is known
+	Left  time.Duration // longest round trip while flows are leaving
 }
 
 const (
-	// ownQueue is how soon after the last flow has left an access its round trip is short
-	// again if only they made it long.
+	// ownQueue is how soon after flows have left an access its round trip is short again if
+	// only they made it long.
 	ownQueue = 3 * time.Second
 	// filledFor is how long that is remembered.
 	filledFor = time.Minute
@@ -41,8 +40,8 @@ const (
 // the accesses, bound the throughput, and nothing moves.
 //
 // An access that has become much slower than the other is left, by half of its flows with
-// each step (FlexCP §5.4: 100 ms more, and all leave). If it is fast as soon as they have left
-// it was their own queue, and is no reason to leave it for a while.
+// each step (FlexCP §5.4: 100 ms more, and all leave). If that makes it fast it was their own
+// queue, and is no reason to leave it for a while.
 func autonomous(p *Policy, s *State, last Split) Split {
 	if !last.Decided {
 		last.Cut = Points / 2
@@ -67,13 +66,13 @@ func (d *Split) leaveSlow(s *State) {
 		slow, was := d.slow(s, a), d.Shunned.Has(a)
 		switch {
 		case slow && !was:
-			d.Shunned, d.Filled.Left = SetOf(a), rtt
+			d.Shunned, d.Filled[a].Left = SetOf(a), rtt
 		case slow:
-			d.Filled.Left = max(d.Filled.Left, rtt)
+			d.Filled[a].Left = max(d.Filled[a].Left, rtt)
 		case was:
 			d.Shunned = 0
-			if d.on(a) == 0 && rtt > 0 && s.Now-d.Moved < ownQueue {
-				d.Filled = Filled{Access: a, RTT: d.Filled.Left, Until: s.Now + filledFor}
+			if rtt > 0 && s.Now-d.Moved < ownQueue {
+				d.Filled[a] = Filled{RTT: d.Filled[a].Left, Until: s.Now + filledFor}
 			}
 		}
 	}
@@ -87,8 +86,8 @@ func (d *Split) slow(s *State, a Access) bool {
 	if d.Shunned.Has(a) {
 		return other.RTT > 0 && longer > bound/2
 	}
-	own := d.Filled.Access == a && s.Now < d.Filled.Until && here < d.Filled.RTT+slowBy
-	return other.RTT > 0 && longer > bound && here-other.RTT > bound/3 && !own
+	own := s.Now < d.Filled[a].Until && here < d.Filled[a].RTT+slowBy
+	return other.RTT > 0 && longer > bound && here-other.RTT > bound*2/3 && !own
 }
 
 // shift says how many flows should leave which access for which; ok is false if none.
@@ -108,10 +107,13 @@ func (p *Policy) shift(s *State, last *Split) (from, to Access, step uint32, ok 
 		if low, high := s.Access[from].perFlow(), s.Access[from.Other()].perFlow(); low == 0 || high-low < low/4 {
 			return 0, 0, 0, false
 		}
-	case gpp.Congested:
-		from, step = Access3GPP, boldStep
-	case non.Congested:
-		from, step = AccessNon3GPP, boldStep
+	case gpp.Congested || non.Congested:
+		if from, step = Access3GPP, boldStep; non.Congested {
+			from = AccessNon3GPP
+		}
+		if a := &s.Access[from]; a.RTT-a.BaseRTT < queueBound/2 && a.perFlow() > s.Access[from.Other()].perFlow() {
+			return 0, 0, 0, false // something was lost, and yet connections get more there
+		}
 	default:
 		return 0, 0, 0, false
 	}

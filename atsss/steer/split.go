@@ -18,12 +18,12 @@ type Split struct {
 	Decided bool
 
 	// What the mode remembers.
-	Shunned Set           // accesses that are past a bound, until they are well within it
-	Gained  Access        // that the cut was last moved for
-	Moved   time.Duration // when the flows of the line last changed places
-	Filled  Filled        // of LoadBalancing, autonomous
-	At      time.Duration // of the decision
-	News    uint32        // [Monitor.News] that it took into account
+	Shunned Set                 // accesses that are past a bound, until they are well within it
+	Gained  Access              // that the cut was last moved for
+	Moved   time.Duration       // when the flows of the line last changed places
+	Filled  [NumAccesses]Filled // of LoadBalancing, autonomous
+	At      time.Duration       // of the decision
+	News    uint32              // [Monitor.News] that it took into account
 }
 
 const (
