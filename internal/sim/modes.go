@@ -25,6 +25,9 @@ func ModesFromSeed(seed uint64) Config {
 			cfg.Events = append(cfg.Events, reported(at, d, steer.Access(g.IntN(2)))...)
 			at += g.between(0, 2*d)
 		}
+		for i := range cfg.Conns {
+			cfg.Conns[i].ServeTCP.mayRenege = true // what is on its way there is SACKed after it was sent again elsewhere
+		}
 	}
 	for range g.IntN(8) {
 		cfg.Events = append(cfg.Events, g.hearsay())
