@@ -207,3 +207,38 @@ func BenchmarkPutICMPError(b *testing.B) {
 		})
 	}
 }
+
+// What our own errors quote is found in them again, and nothing in one that is cut short.
+func TestParseQuote(t *testing.T) {
+	for _, v6 := range []bool{false, true} {
+		src, dst := Addr{10: 0xff, 11: 0xff, 12: 10, 15: 1}, Addr{10: 0xff, 11: 0xff, 12: 10, 15: 2}
+		ip := 20
+		if v6 {
+			src, dst, ip = Addr{0: 0xfd, 15: 1}, Addr{0: 0xfd, 15: 2}, 40
+		}
+		b := make([]byte, ip+TCPHeaderLen)
+		PutIPHeader(b, v6, &src, &dst, ProtoTCP, 0, 64, len(b))
+		PutTCPHeader(b[ip:], 40000, 443, 0x12345678, 0, TCPHeaderLen, SYN, 100)
+		var in Info
+		Parse(b, &in)
+		for e, want := range map[ICMPError]Quote{
+			NoRoute:         {Unreachable: true},
+			HostUnreachable: {Unreachable: true, Code: map[bool]uint8{false: 1, true: 3}[v6]},
+			PacketTooBig:    {Unreachable: !v6, Code: map[bool]uint8{false: 4}[v6]},
+		} {
+			want.Src, want.Dst, want.SrcPort, want.DstPort, want.SN = src, dst, 40000, 443, 0x12345678
+			d := make([]byte, MaxICMPError)
+			d = d[:PutICMPError(d, e, &dst, 1400, b, &in)]
+			var out Info
+			var q Quote
+			if r := Parse(d, &out); r != OK || !ParseQuote(d, &out, &q) || q != want {
+				t.Errorf("IPv6 %v, error %d: %v, %+v, want %+v", v6, e, r, q, want)
+			}
+			for out.End -= TCPHeaderLen - 7; out.End >= out.L4; out.End-- {
+				if ParseQuote(d, &out, &q) {
+					t.Errorf("IPv6 %v: quoted in %d bytes", v6, out.End)
+				}
+			}
+		}
+	}
+}
