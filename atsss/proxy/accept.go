@@ -72,7 +72,7 @@ func (p *Proxy) downlinkAcceptable(c *Conn, g *segment, d, u int64) bool {
 	case g.flags&packet.RST != 0:
 		return true
 	case g.flags&packet.SYN != 0:
-		if g.flags&packet.ACK != 0 && g.tcp.SN() == c.srvISN && g.tcp.AckSN() == c.ueISN+1 {
+		if g.flags&packet.ACK != 0 && g.tcp.SN() == c.srvAckSN(c.base())-1 && g.tcp.AckSN() == c.srvSN(c.first()) {
 			p.ackServer(c, nil) // our third ACK was lost
 		} else {
 			p.count.DropSYN++

@@ -49,6 +49,10 @@ type Session struct {
 	// connections show; whoever else measures may do so, too, between calls of the proxy.
 	Monitor steer.Monitor
 
+	// Converter is the session's transport converter; nil = it has none. It is not changed
+	// while the session has it: another takes its place.
+	Converter *Converter
+
 	proxy       *Proxy // that serves the session; set with its first connection
 	access      [steer.NumAccesses]accessState
 	nextPoint   uint32     // place of the next connection on the line of steer.Policy.Choose
@@ -100,6 +104,10 @@ type Config struct {
 	Pool *packet.Pool // where emitted packets come from and consumed ones go
 	Keys *mptcp.KeyPool
 	Rand func() uint64 // random numbers for nonces and initial sequence numbers; crypto-strength in production
+
+	// ConvertCookies has the converter ask for a cookie (RFC 8803 §6.2.7), which it makes of
+	// a secret, the session and the UE's address.
+	ConvertCookies bool
 
 	// Accept is called when a connection is proxied, after the UE's third ACK, and Closed
 	// when one that Accept was called for no longer is: both directions ended, it was

@@ -35,11 +35,13 @@ type Conn struct {
 	state   connState
 	v6      bool
 	srvPort uint16
-	srv     packet.Addr // the server, the same for every subflow
+	srv     packet.Addr // the server as the UE has it, the same for every subflow
 	point   uint16      // place on the line of steer.Policy.Choose
 
 	usable   [steer.NumAccesses]uint8 // places of subflows for new data; nowhere if the access has none
+	convert  *conversion              // nil = the UE sends to the server itself
 	subflows []*Subflow
+	pair     [2]*Subflow // where subflows are as long as there are no more
 
 	local localKey  // key B
 	peer  mptcp.Key // key A, valid from stateEstablished on

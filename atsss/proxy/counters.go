@@ -6,6 +6,10 @@ type Counters struct {
 	FastOpens       uint64 // payload of the SYN that the server took
 	Established     uint64 // third ACK seen
 	Subflows        uint64 // joins established
+	Conversions     uint64 // requests to the converter (RFC 8803), those that fail included
+	ConvertErrors   uint64 // answered with an error
+	ConvertIgnored  uint64 // SYNs to the converter with a payload that is no message of its protocol
+	ConvertEarly    uint64 // SYNs to the converter without payload, answered before there is a request
 	FallbackSYN     uint64 // MP_CAPABLE of a form that we do not speak, stripped
 	FallbackV0      uint64 // MP_CAPABLE of version 0 (RFC 6824), stripped
 	FallbackSYNData uint64 // payload of the SYN that the server did not take
@@ -50,6 +54,9 @@ type Counters struct {
 	DropSYN         uint64 // SYN on a live connection (RFC 5961 §4)
 	DropBadKey      uint64 // MP_FASTCLOSE, or third ACK, with another key
 	DropNoSubflow   uint64 // no subflow is left to send on
+	ConvertICMP     uint64 // ICMP errors of N6 about converted connections
+	DropConverter   uint64 // to the converter, of no connection
+	DropPortTaken   uint64 // of a UE's own connection whose 4-tuple a converted one has on N6
 	DropScattered   uint64 // data whose mapping would be in more pieces than maxRuns
 	CutAtWindow     uint64 // bytes of one side beyond the other's window
 	UplinkVoided    uint64 // bytes acknowledged to the UE alone, since the server waits for others (see void.go)
@@ -61,6 +68,10 @@ func (c *Counters) Each(f func(name string, v uint64)) {
 	f("fast_opens", c.FastOpens)
 	f("established", c.Established)
 	f("subflows", c.Subflows)
+	f("conversions", c.Conversions)
+	f("convert_errors", c.ConvertErrors)
+	f("convert_ignored", c.ConvertIgnored)
+	f("convert_early", c.ConvertEarly)
 	f("fallback_syn", c.FallbackSYN)
 	f("fallback_v0", c.FallbackV0)
 	f("fallback_syn_data", c.FallbackSYNData)
@@ -105,6 +116,9 @@ func (c *Counters) Each(f func(name string, v uint64)) {
 	f("drop_syn", c.DropSYN)
 	f("drop_bad_key", c.DropBadKey)
 	f("drop_no_subflow", c.DropNoSubflow)
+	f("convert_icmp", c.ConvertICMP)
+	f("drop_converter", c.DropConverter)
+	f("drop_port_taken", c.DropPortTaken)
 	f("drop_scattered", c.DropScattered)
 	f("cut_at_window_bytes", c.CutAtWindow)
 	f("uplink_voided_bytes", c.UplinkVoided)

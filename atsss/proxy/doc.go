@@ -51,6 +51,29 @@
 // HARDCASES.md beside this says where each hard case is tested, and what came of the rules
 // that had to be tried.
 //
+// # The transport converter
+//
+// RFC 8803 for UEs that open a connection to the converter's address and name the server in
+// a message in front of their data ([Session.Converter]): the SYN's payload, as of TCP Fast
+// Open, or what comes with the third ACK. The server sees the session's own address and a
+// port of its, the UE the converter; convert.go has how positions of the two faces relate.
+// Info is answered, cookies are asked for if wanted ([Config.ConvertCookies]), the options
+// of an extended Connect go into the server's SYN, and those of its answer back; what cannot
+// be done is answered with the RFC's error. A UE that speaks plain TCP is converted to plain
+// TCP, as is one that falls back, and IP versions may differ. Beyond the RFC, and why:
+//
+//   - Our SYN/ACK has no payload and acknowledges what the UE's last SYN carried, neither
+//     less nor more: anything else ends MPTCP at the Linux client. The message to the UE is
+//     the first mapped data, sent by a timer until it is acknowledged.
+//   - A SYN without payload is answered before a server is asked, where the RFC would have
+//     it ignored: Linux repeats a lost SYN without its payload, and a UE that has no Fast
+//     Open cookie sends none. Timestamps and window scaling are not offered then, since
+//     nobody knows whether the server has them.
+//   - A server is given up after six seconds: a Linux client that is first answered at its
+//     fourth SYN speaks no MPTCP to anybody for an hour.
+//   - The server is asked with MP_CAPABLE if the Connect wants so, for the UE to learn
+//     whether it could do without a converter; our third ACK has the server fall back.
+//
 // # For a program around it
 //
 // What FlexCP §4 offers as a proxy socket is a Go API: [Config] Accept and Closed tell of
@@ -70,7 +93,8 @@
 // What the ends can make the proxy keep is bounded (TestExhaustion, TestSYNFlood):
 //
 //	connections of a session             16,384 (maxConnections), of them
-//	  without the third ACK                 256 (maxHandshakes), 60 s long
+//	  without the third ACK                 256 (maxHandshakes), 60 s long; each keeps at most
+//	                                        one packet of the UE for the converter
 //	subflows of a connection                 32 (maxSubflows), of them
 //	  without the third ACK                   8 (maxJoining), 60 s long; the oldest gives way
 //	pieces of a connection's mappings    16,384 of all subflows, as many by position (maxRuns)
@@ -84,7 +108,9 @@
 //
 // # Left out
 //
-// The Convert protocol; AccECN; urgent data (the flag is cleared, RFC 8684 §3.3.1);
-// translation of ICMP errors; proposing addresses to the UE; MPTCP version 0 (becomes
+// AccECN; urgent data (the flag is cleared, RFC 8684 §3.3.1); translation of ICMP errors
+// (about a converted connection they end here, and tell the UE of a server that cannot be
+// reached, but not of a narrow path); servers' Fast Open on behalf of a converted
+// connection's UE, whose cookie is passed on and data are not; proposing addresses to the UE; MPTCP version 0 (becomes
 // plain TCP).
 package proxy

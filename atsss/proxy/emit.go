@@ -39,11 +39,23 @@ func (p *Proxy) toServer(c *Conn, buf *packet.Buffer, paySum uint16, u int64, fl
 	var h shape // field by field: a literal would be made elsewhere and copied
 	h.src, h.dst, h.srcPort, h.dstPort = &f.ue, &c.srv, f.uePort, c.srvPort
 	h.v6, h.tos, h.ttl, h.addrs = c.v6, tos, ttl, f.addrs
+	if c.convert != nil {
+		c.n6(&h)
+	}
 	h.sn, h.ack, h.flags = c.srvSN(u), c.srvAckSN(ack), flags|packet.ACK
 	h.window = field(c.down.rightEdge-ack, c.ueScale)
 	h.write(buf, paySum, o)
 	c.down.ackSent, c.down.edgeSent = ack, uint32(c.down.rightEdge)
 	c.up.probing = false
+	p.toN6(c, buf)
+}
+
+// toN6 sends buf to c's server.
+func (p *Proxy) toN6(c *Conn, buf *packet.Buffer) {
+	if c.convert != nil && c.convert.alone {
+		p.aside = append(p.aside, toConverter{c, buf})
+		return
+	}
 	p.out.ToN6 = append(p.out.ToN6, buf)
 }
 
@@ -230,12 +242,9 @@ func (p *Proxy) resetServer(c *Conn) {
 }
 
 func (p *Proxy) resetServerAt(c *Conn, sn uint32) {
-	f := c.subflows[0]
-	h := shape{
-		src: &f.ue, dst: &c.srv, srcPort: f.uePort, dstPort: c.srvPort, v6: c.v6, ttl: defaultTTL,
-		sn: sn, ack: c.srvAckSN(c.down.acked), flags: packet.RST | packet.ACK,
-	}
+	h := shape{ttl: defaultTTL, sn: sn, ack: c.srvAckSN(max(c.down.acked, c.base())), flags: packet.RST | packet.ACK}
+	c.n6(&h)
 	buf := p.pool.Get()
 	h.write(buf, 0, p.opt())
-	p.out.ToN6 = append(p.out.ToN6, buf)
+	p.toN6(c, buf)
 }

@@ -96,6 +96,11 @@ func (p *Proxy) fallBack(f *Subflow, g *segment) {
 	p.count.FallbackLate++
 	p.relay(c)
 	p.freeMaps(c)
+	if c.convert != nil {
+		c.positionsOfServer()
+		p.relayUp(f, g)
+		return
+	}
 	g.stripMPTCP()
 	p.relayed(c, g.flags, 1)
 	p.out.ToN6 = append(p.out.ToN6, g.buf)

@@ -46,8 +46,11 @@ func downlinkKey(s *Session, in *packet.Info) flowKey {
 
 // is says whether k is the name of f.
 func (f *Subflow) is(k *flowKey) bool {
-	return f.uePort == k.uePort && f.conn.srvPort == k.srvPort && f.session == k.session &&
-		f.ue == *k.ue && f.conn.srv == *k.srv
+	if f.uePort == k.uePort && f.conn.srvPort == k.srvPort && f.session == k.session &&
+		f.ue == *k.ue && f.conn.srv == *k.srv {
+		return true
+	}
+	return f.conn.convert != nil && f.index == 0 && f.conn.isOnN6(k)
 }
 
 // cached is where the subflow with the ports of k is looked for first.
@@ -83,8 +86,23 @@ func (t *flowTable) put(f *Subflow) {
 }
 
 // remove has f found no more.
-func (t *flowTable) remove(f *Subflow) {
-	k := f.key()
+func (t *flowTable) remove(f *Subflow) { t.removeKey(f, f.key()) }
+
+// putN6 and removeN6 are put and remove for the name that a converted connection has on N6.
+func (t *flowTable) putN6(c *Conn) {
+	k := c.convert.key(c)
+	t.byHash[t.hash(&k)] = c.subflows[0]
+	c.convert.listed = true
+}
+
+func (t *flowTable) removeN6(c *Conn) {
+	if v := c.convert; v != nil && v.listed {
+		v.listed = false
+		t.removeKey(c.subflows[0], v.key(c))
+	}
+}
+
+func (t *flowTable) removeKey(f *Subflow, k flowKey) {
 	if h := t.hash(&k); t.byHash[h] == f {
 		delete(t.byHash, h)
 	}

@@ -84,6 +84,9 @@ func (p *Proxy) unacceptable(s *Session, g *segment) *uint64 {
 func (p *Proxy) repeatedSYN(f *Subflow, g *segment) (v Verdict, known bool) {
 	c := f.conn
 	switch {
+	case c.state <= stateSYNACK && g.tcp.SN() == f.ueISN-uint32(c.synTaken) && c.convert != nil:
+		p.repeatedConvert(c, g)
+		return Taken, true
 	case c.state <= stateSYNACK && g.tcp.SN() == f.ueISN-uint32(c.synTaken): // the UE repeats it
 		switch {
 		case g.opt.mp.Present&mptcp.Capable == 0: // and gives MPTCP up
@@ -96,6 +99,9 @@ func (p *Proxy) repeatedSYN(f *Subflow, g *segment) (v Verdict, known bool) {
 		return Taken, true
 	case c.state <= stateSYNACK && p.now.since(c.lastActive) < synPatience:
 		// Another ISN: whoever knows the 4-tuple could end the handshake with it.
+		p.discard(g.buf, &p.count.DropSYN)
+		return Taken, true
+	case c.state == stateRelay && !c.finished && c.convert != nil:
 		p.discard(g.buf, &p.count.DropSYN)
 		return Taken, true
 	case c.state == stateRelay && !c.finished:
@@ -143,6 +149,7 @@ func (p *Proxy) newConn(s *Session, a steer.Access, r Rule, g *segment, k mptcp.
 		ueScale: g.opt.scale, current: nowhere, lastActive: p.now.stamp(),
 		own: a, moved: p.now.tick() - longAgo,
 	}
+	c.subflows = c.pair[:0]
 	s.nextPoint = (s.nextPoint + goldenStep) % steer.Points
 	p.draw(c, nil)
 	c.up.fin, c.up.echo, c.down.fin = none, nowhere, none
@@ -335,7 +342,7 @@ func (g *segment) mss() uint16 {
 func (p *Proxy) negotiated(c *Conn, g *segment) {
 	f := c.subflows[0]
 	c.state = stateSYNACK
-	if c.synData > 0 {
+	if c.synData > 0 && c.convert == nil {
 		p.count.FastOpens++
 		c.synTaken = c.synData
 		c.moveOrigin(f, uint32(c.synData))
@@ -403,7 +410,7 @@ func (p *Proxy) establish(c *Conn, f *Subflow, g *segment) {
 	c.up.tsecr = g.opt.tsecr
 	f.path.progress(f, 1, p.now)
 	c.up.probing = true
-	if n := int64(len(g.payload)); n > 0 && g.opt.mp.CapableLen == 20 {
+	if n := int64(len(g.payload)); n > 0 && g.opt.mp.CapableLen == 20 && c.convert == nil {
 		// The payload of a SYN that was lost, so that the SYN/ACK is of a repetition
 		// without it: it comes with a third ACK that maps nothing, at positions below 0.
 		c.moveOrigin(f, uint32(n))
@@ -413,9 +420,14 @@ func (p *Proxy) establish(c *Conn, f *Subflow, g *segment) {
 	p.count.Established++
 	c.refresh()
 	p.arm(c, p.now+idleLife)
+	p.pushUserData(c)
 	p.uplinkData(f, g)
 	// Without a DATA_ACK in the first packet that it gets, the UE becomes plain TCP.
-	p.ackUE(f, f.ueTSval)
+	if c.convert != nil {
+		p.sendReply(c)
+	} else {
+		p.ackUE(f, f.ueTSval)
+	}
 	p.nudge(c)
 	p.accepted(c)
 	if p.early[c] != nil {

@@ -61,7 +61,7 @@ func newHarness(t testing.TB) *harness {
 func (h *harness) build(s shape, opt, payload []byte) *packet.Buffer {
 	buf := h.pool.Get()
 	buf.SetLen(copy(buf.Room(), payload))
-	s.ttl, s.v6 = 64, h.ue.Netip().Is6()
+	s.ttl, s.v6 = 64, s.src.Netip().Is6()
 	h.words.n = 0
 	h.words.bytes(opt)
 	s.write(buf, packet.Fold(packet.Sum(payload)), &h.words)
@@ -236,8 +236,9 @@ func (h *harness) joinFrom(port uint16, id uint8) {
 	h.recycle()
 	mac := mptcp.JoinHMAC(h.keyA, h.keyB, 0xfc14f237, nonce)
 	h.up(1, h.fromUE(sub, packet.ACK, 0, mptcp.AppendJoinACK(nil, &mac), 1, nil))
-	h.want(fmt.Sprintf("ue%d ssn=1 ack=1 dack=0", sub), fmt.Sprintf("ue%d ssn=1+1 ack=1 dack=0 map=-1@1+1", sub))
-	h.up(1, h.fromUE(sub, packet.ACK, 0, h.dss(nil, 0), 2, nil))
+	dack, old := h.conn().up.acked, h.conn().received()
+	h.want(fmt.Sprintf("ue%d ssn=1 ack=1 dack=%d", sub, dack), fmt.Sprintf("ue%d ssn=1+1 ack=1 dack=%d map=%d@1+1", sub, dack, old-1))
+	h.up(1, h.fromUE(sub, packet.ACK, 0, h.dss(nil, old), 2, nil))
 	h.want()
 }
 

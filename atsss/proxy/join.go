@@ -156,16 +156,7 @@ func (p *Proxy) joinSYNACK(f *Subflow, g *segment) {
 // refuseJoin answers the join's SYN g with a reset that says why (RFC 8684 §3.6).
 func (p *Proxy) refuseJoin(s *Session, a steer.Access, r Rule, g *segment, reason uint8) {
 	p.count.JoinRefused++
-	h := shape{
-		src: &g.in.Dst, dst: &g.in.Src, srcPort: g.in.DstPort, dstPort: g.in.SrcPort,
-		v6: g.in.Version == 6, ttl: defaultTTL, ack: g.tcp.SN() + 1,
-		flags: packet.RST | packet.ACK,
-	}
-	o := p.opt()
-	o.bytes(mptcp.AppendTCPRST(p.scratch[:0], reason))
-	g.buf.Reset()
-	h.write(g.buf, 0, o)
-	p.out.ToUE = append(p.out.ToUE, ToUE{Buf: g.buf, Session: s, Access: a, PDR: r.PDR})
+	p.resetSYN(s, a, r, g, mptcp.AppendTCPRST(p.scratch[:0], reason))
 }
 
 // uplinkJoining takes a packet of a subflow whose third ACK has not come.

@@ -40,7 +40,7 @@ type ConnStatus struct {
 	Session uint32 // Session.ID of its first subflow
 	PDR     uint16 // ID of its downlink PDR
 
-	Server     packet.Addr
+	Server     packet.Addr // also where the UE sends to a converter
 	ServerPort uint16
 
 	// Bytes of the application's stream that went to the server and to the UE, each once
@@ -102,6 +102,9 @@ func (c *Conn) Status(st *ConnStatus) {
 	*st = ConnStatus{
 		State: c.publicState(), Session: c.session.ID, PDR: c.rule.PDR, Server: c.srv, ServerPort: c.srvPort,
 		Up: uint64(max(0, c.up.next)), Down: uint64(max(0, c.down.next)),
+	}
+	if v := c.convert; v != nil && v.srvPort != 0 {
+		st.Server, st.ServerPort = v.srv, v.srvPort
 	}
 	available := c.available()
 	for _, s := range c.subflows {

@@ -1,6 +1,8 @@
 package proxy
 
 import (
+	"encoding/binary"
+
 	"github.com/braid-upf/braid/atsss/dsm"
 	"github.com/braid-upf/braid/atsss/mptcp"
 	"github.com/braid-upf/braid/atsss/steer"
@@ -23,14 +25,18 @@ type Proxy struct {
 	early  map[*Conn][]*packet.Buffer // of servers, before the third ACK
 	held   int                        // packets in early
 
+	cookieKey [16]byte      // of the cookies that the converter asks for
+	aside     []toConverter // packets for the converter itself
+
 	steered map[*Conn]*steering // connections whose policy the user has set
 
 	// Scratch of the packet being worked on.
 	now     Time
 	out     *Out
 	seg     segment
-	options options  // of the packet being written
-	scratch [40]byte // of one MPTCP option on its way there
+	info    packet.Info // of a packet that is read again, or of our own making
+	options options     // of the packet being written
+	scratch [40]byte    // of one MPTCP option on its way there
 	blocks  []dsm.Range
 	sackSet dsm.Ranges
 	status  ConnStatus // for a scheduler
@@ -38,12 +44,15 @@ type Proxy struct {
 
 // New makes a proxy without connections.
 func New(cfg Config) *Proxy {
-	return &Proxy{
+	p := &Proxy{
 		cfg: cfg, pool: cfg.Pool, keys: cfg.Keys, rand: cfg.Rand,
 		flows: newFlowTable(cfg.Rand), tokens: make(map[uint32]*Conn), joins: make(map[*Subflow]joinNonces),
 		early:  make(map[*Conn][]*packet.Buffer),
 		blocks: make([]dsm.Range, 0, 5),
 	}
+	binary.BigEndian.PutUint64(p.cookieKey[:], cfg.Rand())
+	binary.BigEndian.PutUint64(p.cookieKey[8:], cfg.Rand())
+	return p
 }
 
 // Counters gives the proxy's counters; only the goroutine that calls the proxy may
@@ -65,6 +74,11 @@ func (p *Proxy) Uplink(now Time, s *Session, a steer.Access, r Rule, buf *packet
 	p.now, p.out = now, out
 	g := &p.seg
 	f := p.flows.find(uplinkKey(s, in))
+	if f == nil && s.Converter != nil || f != nil && f.conn.convert != nil {
+		if v, done := p.uplinkConvert(s, a, r, f, buf, in); done {
+			return v
+		}
+	}
 	if f == nil && (r.Policy == nil || r.Policy.Functionality != steer.MPTCP || !isSYN(buf, in)) {
 		p.Heard(now, s, a)
 		return NotProxied
@@ -80,7 +94,11 @@ func (p *Proxy) Uplink(now Time, s *Session, a steer.Access, r Rule, buf *packet
 	}
 	g.access, g.pdr = a, r.PDR
 	f.conn.lastActive = now.stamp()
-	return p.uplinkFlow(f, g)
+	v := p.uplinkFlow(f, g)
+	if len(p.aside) > 0 {
+		p.runAside()
+	}
+	return v
 }
 
 // drop removes what leads to subflow f.
@@ -102,7 +120,7 @@ func isSYN(buf *packet.Buffer, in *packet.Info) bool {
 // for Uplink; r is the rule of the PDR that it matches.
 func (p *Proxy) Downlink(now Time, s *Session, r Rule, buf *packet.Buffer, in *packet.Info, out *Out) Verdict {
 	f := p.flows.find(downlinkKey(s, in))
-	if f == nil || f.index != 0 {
+	if f == nil || f.index != 0 || f.conn.convert != nil && f.conn.convert.srv != in.Src {
 		return NotProxied
 	}
 	p.now, p.out = now, out
@@ -121,8 +139,17 @@ func (p *Proxy) Downlink(now Time, s *Session, r Rule, buf *packet.Buffer, in *p
 		p.downlinkData(c, g)
 		return Taken
 	case stateSYN, stateSYNACK:
+		if c.convert != nil {
+			p.serverHandshake(c, g)
+			p.runAside()
+			return Taken
+		}
 		return p.downlinkHandshake(c, g)
 	case stateRelay:
+		if c.convert != nil {
+			p.relayDown(c, g)
+			return Taken
+		}
 		g.stripMPTCP()
 		return p.relayed(c, g.flags, 2)
 	default:
@@ -163,8 +190,16 @@ func (p *Proxy) uplinkFlow(f *Subflow, g *segment) Verdict {
 	}
 	switch c.state {
 	case stateSYN, stateSYNACK:
+		if c.convert != nil {
+			p.convertHandshake(f, g)
+			return Taken
+		}
 		return p.uplinkHandshake(f, g)
 	case stateRelay:
+		if c.convert != nil {
+			p.relayUp(f, g)
+			return Taken
+		}
 		g.stripMPTCP()
 		return p.relayed(c, g.flags, 1)
 	case stateClosed:
@@ -194,6 +229,10 @@ func (p *Proxy) forget(c *Conn) {
 	c.handshakeEnds()
 	if c.state == stateSYN { // nobody has seen the key
 		p.keys.Put(c.keyPair())
+	}
+	p.flows.removeN6(c)
+	if v := c.convert; v != nil && v.held != nil {
+		p.discard(v.held, &p.count.DropStale)
 	}
 	for _, f := range c.subflows {
 		p.drop(f)

@@ -44,9 +44,9 @@ func (p *Proxy) ackable(c *Conn) int64 {
 func (p *Proxy) ackableBelow(c *Conn) int64 {
 	a := c.down.acked
 	if p.waits(c, &c.down.runs, a) || p.waits(c, &c.down.copies, a) {
-		return c.down.ackSent
+		a = c.down.ackSent
 	}
-	return a
+	return max(a, c.base())
 }
 
 // waits says whether the UE holds position d on the subflow that runs has it on, and is
@@ -108,7 +108,7 @@ func (p *Proxy) collectSACK(c *Conn, set *dsm.Ranges) {
 			s.mapDown(r.From, r.To, set, &walk)
 		}
 	}
-	a := c.down.acked
+	a := max(c.down.acked, c.base())
 	set.TrimBelow(&p.maps, a)
 	if r, ok := set.Containing(a); ok && p.ackable(c) == a {
 		set.TrimBelow(&p.maps, r.To)

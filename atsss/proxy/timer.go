@@ -67,6 +67,7 @@ func (w *wheel) remove(c *Conn) {
 func (p *Proxy) Tick(now Time, out *Out) {
 	p.now, p.out = now, out
 	p.keys.Fill(64)
+	defer p.runAside()
 	w := &p.timers
 	to := slotTime(now)
 	if w.last == 0 || to-w.last > wheelSlots {
@@ -86,8 +87,17 @@ func (p *Proxy) Tick(now Time, out *Out) {
 func (p *Proxy) expire(c *Conn) {
 	quiet := p.now.since(c.lastActive)
 	switch {
+	case c.state == stateRelay && c.convert != nil && quiet < idleLife && p.checkConversion(c):
+		p.arm(c, p.now+tickCheck)
+		return
 	case c.state == stateClosed || c.finished:
 		p.forgetAfter(c, quiet, lingerLife)
+		return
+	case c.state == stateSYN && c.convert != nil:
+		p.expireServer(c)
+		return
+	case c.state == stateSYNACK && c.convert != nil:
+		p.expireSYNACK(c, quiet)
 		return
 	case c.state == stateSYN || c.state == stateSYNACK:
 		p.forgetAfter(c, quiet, handshakeLife)
@@ -105,7 +115,11 @@ func (p *Proxy) expire(c *Conn) {
 		p.arm(c, p.now+rejoinLife-lonely)
 		return
 	}
-	if p.checkPaths(c) {
+	busy := p.checkPaths(c)
+	if c.convert != nil && p.checkConversion(c) {
+		busy = true
+	}
+	if busy {
 		p.arm(c, p.now+tickCheck)
 	} else {
 		p.arm(c, p.now+idleLife-quiet)

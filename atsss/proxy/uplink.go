@@ -284,6 +284,15 @@ func (p *Proxy) uplinkPayload(f *Subflow, g *segment, ssn int64) (used bool) {
 	if c.checksum && !p.intact(f, g, u, ssn) {
 		return true
 	}
+	if c.convert != nil && u < c.convert.first {
+		skip := min(n, c.convert.first-u) // the message to the converter, or its SYN's payload
+		g.payload = g.payload[skip:]
+		g.paySum = packet.Fold(packet.Sum(g.payload))
+		if u, ssn, n = u+skip, ssn+skip, n-skip; n == 0 {
+			p.ackUE(f, f.ueTSval)
+			return false
+		}
+	}
 	if first, ok := f.up.First(); ok && ssn > first.At && c.crowded(&f.up) {
 		p.discard(g.buf, &p.count.DropScattered)
 		return true

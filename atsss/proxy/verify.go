@@ -30,7 +30,7 @@ func (p *Proxy) Verify() error {
 func (c *Conn) verify() error {
 	d, u := &c.down, &c.up
 	switch {
-	case d.ackSent > d.acked || d.acked > max(d.next, d.fin+1):
+	case d.ackSent > max(d.acked, c.base()) || d.acked > max(d.next, d.fin+1):
 		return fmt.Errorf("d: acknowledged %d to the server, %d by the UE, next %d", d.ackSent, d.acked, d.next)
 	case u.acked > u.limit():
 		return fmt.Errorf("u: acknowledged %d, next %d", u.acked, u.next)
