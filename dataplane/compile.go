@@ -44,7 +44,7 @@ func (p *Plane) compile(r *Rules) (*ruleSet, error) {
 	c.set.advertise = r.Advertise
 	c.set.mtu = uint16(p.ueMTU(false))
 	c.addresses()
-	steps := []func() error{c.collect, c.tunnels, c.pmf, c.endMarkers}
+	steps := []func() error{c.collect, c.tunnels, c.converter, c.pmf, c.endMarkers}
 	for _, step := range steps {
 		if err := step(); err != nil {
 			return nil, err

@@ -57,7 +57,8 @@ const (
 	dropUnknownTEID
 	dropUnknownUE
 	dropSpoofedSource
-	dropLinkLocal // IPv6 from a link-local address, and nothing that is answered here
+	dropLinkLocal    // IPv6 from a link-local address, and nothing that is answered here
+	dropLinkSpecific // from an address that is for the converter only, to elsewhere
 	dropNoPDRUplink
 	dropNoPDRDownlink
 	dropGateUplink
@@ -123,6 +124,7 @@ var counterNames = [numCounters]string{
 	dropUnknownUE:                  "drop_unknown_ue",
 	dropSpoofedSource:              "drop_spoofed_source",
 	dropLinkLocal:                  "drop_link_local",
+	dropLinkSpecific:               "drop_link_specific",
 	dropNoPDRUplink:                "drop_no_pdr_uplink",
 	dropNoPDRDownlink:              "drop_no_pdr_downlink",
 	dropGateUplink:                 "drop_gate_uplink",

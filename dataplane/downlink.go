@@ -87,6 +87,9 @@ func (w *worker) deliver(r *ruleSet, d *pdr, b *packet.Buffer) {
 // translateDown gives a TCP packet for the UE to the proxy; false if it is not one, or the
 // proxy does not take it.
 func (w *worker) translateDown(r *ruleSet, d *pdr, b *packet.Buffer) bool {
+	if r.converter != nil && w.ip.Proto != packet.ProtoTCP {
+		return w.unreachable(r, b)
+	}
 	if !r.proxied || w.ip.Proto != packet.ProtoTCP || w.ip.Fragment ||
 		w.proxy.Downlink(w.now, &r.session.proxy, d.rule(), b, &w.ip, &w.out) != proxy.Taken {
 		return false

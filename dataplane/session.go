@@ -55,10 +55,11 @@ type ruleSet struct {
 	fars    []far
 	ues     []ueKey
 
-	endMarkers []egress    // sent when the rule set is installed
-	pmf        *pmfRules   // nil = the session is not measured
-	prefix6    packet.Addr // an IPv6 address of the UE
-	prefixLen  uint8       // of prefix6
+	endMarkers []egress        // sent when the rule set is installed
+	pmf        *pmfRules       // nil = the session is not measured
+	converter  *converterRules // nil = the session has none
+	prefix6    packet.Addr     // an IPv6 address of the UE
+	prefixLen  uint8           // of prefix6
 }
 
 // tunnel is the end of a GTP-U tunnel here: what the TEID table leads to.

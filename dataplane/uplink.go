@@ -81,6 +81,9 @@ func (w *worker) uplink(b *packet.Buffer, t *tunnel) {
 	if t.rules.measured && w.toPMF(b, t) {
 		return
 	}
+	if t.rules.converter != nil && w.toConverter(b, t) {
+		return
+	}
 	w.flow.uplink(&w.ip)
 	if w.ip.Fragment {
 		w.fragment(t.rules.session, false)

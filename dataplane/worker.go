@@ -211,6 +211,10 @@ func (w *worker) install(seid uint64, rs *ruleSet) (gone []Usage) {
 	}
 	old := s.rules
 	s.rules, s.proxy.MTU, rs.session = rs, rs.mtu, s
+	s.proxy.Converter = nil
+	if rs.converter != nil {
+		s.proxy.Converter = &rs.converter.Converter
+	}
 	rs.proxied = rs.proxied || old != nil && old.proxied
 	w.measure(s, old)
 	for i := range rs.tunnels {
