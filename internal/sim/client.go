@@ -18,7 +18,8 @@ type clientPlan struct {
 	buffer   int64
 	reader   reader
 
-	plain      bool // no MPTCP at all
+	convert    *convertPlan // nil = straight to the server
+	plain      bool         // no MPTCP at all
 	checksum   bool
 	dropMPC    bool          // third ACK and all that follows without MPTCP, as if a middlebox had stripped the SYN/ACK
 	lag        time.Duration // received data wait so long before MPTCP sees them
@@ -49,6 +50,7 @@ type client struct {
 	idsnA, idsnB uint64
 	subs         []*subflow // in the order of their SYNs; the first one is subs[0]
 
+	refused  bool // the converter could not reach the server
 	gaveUp   bool // the SYN went out without MP_CAPABLE
 	fallback bool
 	full     bool // first subflow fully established
@@ -101,12 +103,18 @@ type pathOf struct {
 func newClient(c *client) *client {
 	c.finAt = -1
 	_, c.idsnA = derive(c.keyA)
+	if c.convert != nil {
+		c.useConverter()
+	}
 	return c
 }
 
 // open starts the connection over p.
-func (c *client) open(p pathOf, out func(*segment)) {
+func (c *client) open(p pathOf, server endpoint, out func(*segment)) {
 	f := c.newSubflow(p, out)
+	if c.convert != nil {
+		f.synData, f.quietSYN = c.synPayload(server), c.convert.early
+	}
 	f.capable = !c.plain
 	f.connect()
 }
@@ -252,6 +260,11 @@ func (c *client) move(p rxPiece) {
 }
 
 func (c *client) take(p rxPiece) {
+	end := p.end()
+	if p = c.takeReply(p); len(p.data) == 0 {
+		c.rcvNxt = end
+		return
+	}
 	if i := c.down.differs(p.d, p.data); i >= 0 {
 		c.fail("client: byte d=%d is not what the server wrote", p.d+int64(i))
 	}
@@ -277,6 +290,9 @@ func (c *client) takeOOO() {
 
 // moved follows every change of the receive side.
 func (c *client) moved() {
+	if c.refused {
+		return
+	}
 	if c.finAt >= 0 && !c.finGot && c.rcvNxt == c.finAt {
 		c.finGot = true
 		if c.rcvNxt != c.expect {

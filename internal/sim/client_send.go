@@ -62,7 +62,7 @@ func (c *client) pushPlain() {
 // plainAcked takes over what TCP acknowledged.
 func (f *subflow) plainAcked() {
 	c := f.c
-	c.una = max(c.una, min(f.una-1, c.wrote))
+	c.una = max(c.una, min(f.una-1+c.inSYN(), c.wrote))
 	c.finAcked = f.fin && f.una == f.end+1
 }
 

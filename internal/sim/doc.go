@@ -14,6 +14,8 @@
 // of MPTCP options here (mpopts.go) is written from RFC 8684 on its own, so that
 // an error in package mptcp is not hidden by sharing it.
 //
+// Clients may reach their servers by way of the proxy's transport converter (convert.go).
+//
 // Positions are used in place of sequence numbers throughout: u counts the
 // bytes that the client's application wrote, d those of the server's, both from
 // 0; SSN is relative to a subflow's SYN, the first byte is 1.
@@ -49,6 +51,6 @@
 //
 // TestMutants shows that each of these can fail.
 //
-// Left out: Convert (RFC 8803), ECN, IP fragments, ICMP, corruption that leaves the
+// Left out: errors and options of Convert (RFC 8803) but for a server out of reach, ECN, IP fragments, ICMP, corruption that leaves the
 // checksum right.
 package sim

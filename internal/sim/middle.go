@@ -61,7 +61,7 @@ func newTranslator(w *world, rng *rand.Rand) *translator {
 	keys.Fill(64)
 	t := &translator{w: w, pool: packet.NewPool(64, maxPacket)}
 	t.proxy = proxy.New(proxy.Config{Pool: t.pool, Keys: keys, Rand: random})
-	t.session = &proxy.Session{ID: 7, MTU: uint16(w.cfg.MTU)}
+	t.session = &proxy.Session{ID: 7, MTU: uint16(w.cfg.MTU), Converter: converterOf(w)}
 	return t
 }
 
@@ -111,6 +111,10 @@ func (t *translator) downlink(pkt []byte) {
 		return
 	}
 	if t.proxy.Downlink(t.now(), t.session, t.rule(), b, &in, &t.out) == proxy.NotProxied {
+		if in.Dst.Netip() == t.w.sessionAddr() { // late, to a converted connection that is forgotten
+			t.pool.Put(b)
+			return
+		}
 		t.w.passing = true
 		t.out.ToUE = append(t.out.ToUE, proxy.ToUE{Buf: b, Session: t.session, Access: t.w.accessOf(b.Bytes()), PDR: pdrDown})
 	}

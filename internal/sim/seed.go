@@ -68,6 +68,14 @@ func RedundantFromSeed(seed uint64) Config {
 	return cfg
 }
 
+// ConvertFromSeed draws the scenario of ModesFromSeed with every connection by way of the
+// transport converter.
+func ConvertFromSeed(seed uint64) Config {
+	cfg, g := ModesFromSeed(seed), generator{rand.New(rand.NewPCG(seed, 0x2263))}
+	g.convert(&cfg)
+	return cfg
+}
+
 type generator struct{ *rand.Rand }
 
 func (g generator) chance(p float64) bool { return g.Float64() < p }

@@ -55,6 +55,11 @@ func TestModesSeeds(t *testing.T) {
 	runSeeds(t, ModesSeeds, *seeds/3)
 }
 
+// TestConvertSeeds does so by way of the converter (RFC 8803).
+func TestConvertSeeds(t *testing.T) {
+	runSeeds(t, ConvertSeeds, *seeds/2)
+}
+
 // runFailed runs seeds that once failed.
 func runFailed(t *testing.T, s Seeds, failed []uint64) {
 	for _, seed := range failed {

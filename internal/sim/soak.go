@@ -19,6 +19,7 @@ var (
 	AnySeeds       = Seeds{FromSeed, Run, "TestSeeds"}
 	RedundantSeeds = Seeds{RedundantFromSeed, Run, "TestRedundantSeeds"} // Redundant among the policies
 	ModesSeeds     = Seeds{ModesFromSeed, Run, "TestModesSeeds"}         // all modes among them
+	ConvertSeeds   = Seeds{ConvertFromSeed, Run, "TestConvertSeeds"}     // by way of the converter
 	NetstackSeeds  = Seeds{RedundantFromSeed, RunNetstack, "TestNetstackSeeds"}
 
 	baseSeeds = Seeds{baseFromSeed, Run, "TestSeeds -base"} // without what extend adds

@@ -46,11 +46,18 @@ type subflow struct {
 }
 
 func (f *subflow) fill(off int64, b []byte) {
+	if off < 1 {
+		copy(b, f.synData[off-1+int64(len(f.synData)):])
+		return
+	}
 	m := f.mapAt(off)
 	f.c.up.read(m.u+off-m.off, b)
 }
 
 func (f *subflow) cut(off int64, n int) int {
+	if off < 1 {
+		return int(min(int64(n), 1-off))
+	}
 	m := f.mapAt(off)
 	return int(min(int64(n), m.off+m.n-off))
 }
@@ -75,9 +82,9 @@ func (f *subflow) decorate(s *segment, off int64) {
 		f.decorateRST(s)
 	case f.join && !f.full:
 		s.mp.join = &join{hmac: macOf(c.keyA, c.keyB, nonces(f.nonceA, f.nonceB))[:20]}
-	case !f.join && !f.full && off == 1:
+	case !f.join && !f.full && off <= 1:
 		s.mp.capable = &capable{flags: c.flags(), keys: []uint64{c.keyA, c.keyB}, dataLen: -1, csum: csumNone}
-		if len(s.payload) > 0 {
+		if len(s.payload) > 0 && off == 1 {
 			m := f.mapAt(1)
 			s.mp.capable.dataLen = int(m.n)
 			if c.checksum {
@@ -141,6 +148,7 @@ func (f *subflow) decorateDSS(s *segment, off int64) {
 	d := &dss{hasAck: true, ack8: c.ack8, ack: c.idsnB + 1 + uint64(c.dataAck()), csum: csumNone}
 	s.mp.dss = d
 	switch {
+	case len(s.payload) > 0 && off < 1: // of the SYN: outside the DSN space
 	case len(s.payload) > 0:
 		m := f.mapAt(off)
 		d.hasMap, d.map8, d.dsn, d.ssn, d.n = true, true, c.idsnA+1+uint64(m.u), uint32(m.off), int(m.n)
@@ -192,7 +200,7 @@ func (f *subflow) opened() {
 		c.fallback = true
 	}
 	if c.fallback {
-		f.maps = append(f.maps, sentMap{off: 1, n: 1 << 50})
+		f.maps = append(f.maps, sentMap{off: 1, n: 1 << 50, u: c.inSYN()})
 	}
 	c.wndEnd = f.wnd
 	if c.reader.chunk > 0 || c.reader.start > 0 {

@@ -63,6 +63,10 @@ func (f *subflow) receivedSYNACK(s *segment) bool {
 	if f.join {
 		return f.receivedJoinSYNACK(s)
 	}
+	f.convertSYNACK()
+	if c.fallback {
+		return true
+	}
 	m := s.mp.capable
 	if !f.capable || m == nil || len(m.keys) != 1 || m.flags&0x1f != 1 || m.flags&0x40 != 0 {
 		if f.capable {
@@ -79,6 +83,7 @@ func (f *subflow) receivedSYNACK(s *segment) bool {
 	}
 	c.keyB = m.keys[0]
 	c.tokenB, c.idsnB = derive(c.keyB)
+	c.idsnB += uint64(c.behind())
 	if c.dropMPC {
 		c.fallback = true
 	}
@@ -260,7 +265,7 @@ func (f *subflow) deliverPlain(k rxData) {
 	c := f.c
 	f.rxq = f.rxq[1:]
 	if at := f.copied - k.off; at < int64(len(k.data)) {
-		c.take(rxPiece{f.copied - 1, k.data[at:]})
+		c.take(rxPiece{f.copied - 1 - c.behind(), k.data[at:]})
 	}
 	f.copied = k.end()
 	c.moved()

@@ -66,6 +66,7 @@ type tcpConfig struct {
 	probeByte bool          // probe a zero window with one new byte, as BSD does, not with an empty segment
 	tlp       bool          // tail loss probe
 	keepalive time.Duration // 0 = none
+	quietSYN  bool          // the SYN has no payload even if there is one for it
 }
 
 // tcpUser is what sits on a tcp: the server's application or an MPTCP subflow.
@@ -134,6 +135,10 @@ type tcp struct {
 	fail          func(format string, args ...any) // an invariant is broken
 	local, remote endpoint
 	state         tcpState
+
+	synData  []byte // payload of the first SYN
+	synLast  int64  // bytes of payload of the last
+	synAcked int64  // of which the SYN/ACK acknowledged so many
 
 	// Sending.
 	una, nxt int64
@@ -225,6 +230,10 @@ func (t *tcp) sendSYN() {
 		if t.sndShift < 0 {
 			s.wscale = -1
 		}
+	}
+	if t.synLast = 0; t.state == synSent && t.retries == 0 && !t.quietSYN {
+		s.payload = t.synData
+		t.synLast = int64(len(s.payload))
 	}
 	t.emit(s, 0)
 	t.clock.Stop(t.timer)

@@ -55,7 +55,8 @@ func (t *tcp) negotiate(s *segment) {
 }
 
 func (t *tcp) receiveSYNACK(s *segment) {
-	if s.has(packet.ACK) && s.ack != t.isn+1 {
+	t.synAcked = int64(s.ack - t.isn - 1)
+	if s.has(packet.ACK) && t.synAcked > int64(len(t.synData)) {
 		refuse(s, t.out)
 		return
 	}
@@ -78,7 +79,12 @@ func (t *tcp) receiveSYNACK(s *segment) {
 	if t.retries == 0 {
 		t.sample(t.clock.Now() - t.synSentAt())
 	}
-	t.una, t.rcvNxt, t.rcvWup = 1, 1, 1
+	t.isn += uint32(len(t.synData))
+	rest := int64(len(t.synData)) - t.synAcked
+	t.una, t.rcvNxt, t.rcvWup = 1-rest, 1, 1
+	if rest > 0 { // it goes again
+		t.sentq = append(t.sentq, &sentRange{off: 1 - rest, n: int(rest), lost: true})
+	}
 	t.retries, t.backoff = 0, 0
 	t.clock.Stop(t.timer)
 	t.state = established
@@ -88,7 +94,9 @@ func (t *tcp) receiveSYNACK(s *segment) {
 	if t.fin {
 		t.state = finWait1
 	}
-	t.sendACK(true)
+	if rest == 0 {
+		t.sendACK(true)
+	}
 	t.user.opened()
 	t.output()
 }

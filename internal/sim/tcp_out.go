@@ -54,6 +54,7 @@ func (t *tcp) recut(i int) {
 	r := t.sentq[i]
 	mss := t.mssNow()
 	switch {
+	case r.off < 1: // the payload of the SYN stays whole
 	case r.n > mss && t.rng.IntN(2) == 0: // one MSS of a longer segment
 		t.split(i, r.off+int64(mss))
 	case r.n > 1 && t.rng.IntN(16) == 0:

@@ -12,7 +12,8 @@ type watch struct {
 	w *world
 	p *pair
 
-	cISN, sISN   uint32
+	cISN, sISN   uint32 // that the server saw, and its own
+	synPayload   int    // of the UE's last SYN
 	haveC, haveS bool
 	keyB         uint64
 	idsnB        uint64
@@ -20,6 +21,7 @@ type watch struct {
 	wsServer     int
 	tsOn         bool
 	noMPTCP      bool // the UE is known to be plain TCP
+	noServer     bool // the converter answers itself: there is nothing to compare with
 	over         bool // RST or FASTCLOSE was seen, or both FINs acknowledged: late packets follow fewer rules
 
 	// From the server.
@@ -65,6 +67,7 @@ type subWatch struct {
 	f          *subflow
 	number     uint8 // in the order of the SYNs, from 1
 	cISN, pISN uint32
+	inSYN      int64 // payload of the SYN: SSNs below 1
 	haveP      bool
 	wsClient   int
 
@@ -161,6 +164,12 @@ func (w *watch) see(point int, a steer.Access, s *segment, pkt []byte) {
 	if w.w.passing && w.over {
 		return // ordinary traffic once the connection is forgotten
 	}
+	if v := w.p.cfg.Client.convert; v != nil && point == toUE && !w.haveS {
+		w.noServer = w.noServer || !v.early || !s.has(packet.SYN)
+	}
+	if w.noServer {
+		return
+	}
 	switch point {
 	case fromServer:
 		w.fromServer(s)
@@ -180,7 +189,7 @@ func (w *watch) fromUE(a steer.Access, s *segment) {
 		return
 	}
 	f := w.subs[s.src]
-	if f == nil || w.plain() {
+	if f == nil || w.plain() || w.noServer {
 		return
 	}
 	f.spoke = true
@@ -189,7 +198,7 @@ func (w *watch) fromUE(a steer.Access, s *segment) {
 		w.aborted = w.aborted || s.mp.fastClose != nil
 		return
 	}
-	if f == w.subs[w.firstEndpoint()] && !s.mp.any() && w.haveS && !w.p.client.full {
+	if f == w.subs[w.firstEndpoint()] && !s.mp.any() && (w.haveS || w.p.client.convert != nil) && !w.p.client.full {
 		w.noMPTCP = true
 		return
 	}
@@ -208,14 +217,21 @@ func (w *watch) fromUE(a steer.Access, s *segment) {
 func (w *watch) firstEndpoint() endpoint { return w.p.client.subs[0].local }
 
 func (w *watch) ueSYN(s *segment) {
+	if s.mp.join == nil {
+		w.synPayload = len(s.payload)
+	}
 	if f := w.subs[s.src]; f != nil {
 		w.noMPTCP = w.noMPTCP || !s.mp.any()
 		return
 	}
 	f := &subWatch{f: w.p.subs[s.src], number: uint8(len(w.subs) + 1), cISN: s.sn, wsClient: s.wscale, up: make([]int64, 1), tsVal: s.tsVal, hasTS: s.hasTS, acked: 1, outAck: 1}
 	w.subs[s.src] = f
+	f.inSYN = int64(len(f.f.synData))
+	f.cISN += uint32(f.inSYN)
+	f.outAck -= f.inSYN
 	if !w.haveC {
-		w.haveC, w.cISN, w.wsClient = true, s.sn, s.wscale
+		w.got.setRange(0, w.p.client.inSYN()) // the proxy has them, or gets them again
+		w.haveC, w.cISN, w.wsClient = true, f.cISN-uint32(w.p.client.inSYN()), s.wscale
 		w.ueEdge = int64(s.window)
 		w.noMPTCP = s.mp.capable == nil
 	}
@@ -227,10 +243,12 @@ func (w *watch) ueData(f *subWatch, s *segment, off int64) {
 	var u int64
 	switch {
 	case s.mp.capable != nil && s.mp.capable.dataLen >= 0:
-		u = off - 1
+		u = off - 1 + w.p.client.inSYN()
 	case d != nil && d.hasMap:
 		u = w.position(d.dsn, d.map8, true) + off - int64(d.ssn)
 		w.ueFIN = w.ueFIN || d.fin
+	case off < 1 && f.inSYN > 0:
+		return // the SYN's payload again
 	case len(s.payload) > 0:
 		w.fail("client: payload without mapping")
 		return
@@ -255,7 +273,7 @@ func (w *watch) ueData(f *subWatch, s *segment, off int64) {
 // acknowledgment.
 func (w *watch) given(u int64) bool {
 	for _, f := range w.subs {
-		for i := f.outAck; i < int64(len(f.up)); i++ {
+		for i := max(f.outAck, 0); i < int64(len(f.up)); i++ {
 			if f.up[i] == u+1 && !f.void.has(i) {
 				return false
 			}

@@ -16,8 +16,12 @@ func (w *watch) toServer(s *segment) {
 	if w.plain() {
 		return
 	}
-	if s.src != w.firstEndpoint() {
-		w.fail("to server: from %v", s.src)
+	from := w.firstEndpoint()
+	if w.p.cfg.Client.convert != nil {
+		from.addr = w.w.sessionAddr()
+	}
+	if s.src != from || s.dst != w.p.srv {
+		w.fail("to server: from %v to %v", s.src, s.dst)
 	}
 	if s.has(packet.SYN) {
 		w.synToServer(s)
@@ -171,8 +175,12 @@ func (w *watch) synToUE(f *subWatch, s *segment) {
 	if f.down == nil {
 		f.down = make([]int64, 1)
 	}
-	if s.ack != f.cISN+1 {
-		w.fail("to UE: SYN/ACK acknowledges %d, the SYN was %d", s.ack, f.cISN)
+	syn := f.cISN - uint32(f.inSYN)
+	if f.inSYN > 0 {
+		syn += uint32(w.synPayload)
+	}
+	if s.ack != syn+1 {
+		w.fail("to UE: SYN/ACK acknowledges %d, the SYN with its payload was %d", s.ack, syn)
 	}
 	if len(s.payload) > 0 {
 		w.fail("to UE: SYN/ACK with payload")
@@ -183,6 +191,7 @@ func (w *watch) synToUE(f *subWatch, s *segment) {
 		}
 		w.keyB = c.keys[0]
 		_, w.idsnB = derive(w.keyB)
+		w.idsnB += uint64(w.p.client.behind())
 	}
 	if f.f.join && (s.hasTS != w.tsOn || (s.wscale >= 0) != (w.wsServer >= 0 && f.wsClient >= 0)) {
 		w.fail("to UE: a join's SYN/ACK with timestamps %v and window scale %d, the server's: %v, %d", s.hasTS, s.wscale, w.tsOn, w.wsServer)
@@ -357,6 +366,9 @@ func (w *watch) ackToUE(f *subWatch, s *segment) {
 
 // mayAck: ssn i of the UE may be acknowledged to it.
 func (w *watch) mayAck(f *subWatch, i int64) bool {
+	if i < 1 {
+		return true // the SYN, and its payload
+	}
 	u := at(f.up, i) - 1
 	return at(f.up, i) != 0 && (u < w.srvAck || w.srvSack.has(u) || f.void.has(i))
 }

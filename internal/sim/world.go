@@ -38,6 +38,7 @@ type pair struct {
 	watch  *watch
 	rng    *rand.Rand
 	port   uint16 // of the first subflow
+	srv    endpoint
 	subs   map[endpoint]*subflow
 }
 
@@ -120,9 +121,14 @@ func (w *world) addPair(i int) {
 		down = up
 	}
 	p.rng = w.fork(200 + uint64(i))
+	remote := srv
+	if cc.Client.convert != nil {
+		remote = w.converterEnd()
+	}
 	p.client = newClient(&client{
-		clientPlan: cc.Client, clock: &w.clock, rng: p.rng, fail: w.fail, up: up, down: down, remote: srv, keyA: cc.KeyA,
+		clientPlan: cc.Client, clock: &w.clock, rng: p.rng, fail: w.fail, up: up, down: down, remote: remote, keyA: cc.KeyA,
 	})
+	p.srv = srv
 	serve := w.cfg.serve
 	if serve == nil {
 		serve = modelServer
@@ -140,7 +146,7 @@ func (w *world) open(p *pair, a steer.Access, j int) {
 	out := func(s *segment) { w.up[a].send(s.encode()) }
 	n := len(p.client.subs)
 	if j < 0 {
-		p.client.open(path, out)
+		p.client.open(path, p.srv, out)
 	} else {
 		jc := &p.cfg.Joins[j]
 		path.addr = ueAddr(w.cfg.IPv6, a, jc.Addr)

@@ -26,6 +26,7 @@ func main() {
 	workers := flag.Int("workers", runtime.GOMAXPROCS(0), "seeds run at a time")
 	redundant := flag.Bool("redundant", false, "seeds with the steering mode Redundant among their policies")
 	modes := flag.Bool("modes", false, "seeds with all steering modes among their policies")
+	converter := flag.Bool("convert", false, "such seeds by way of the transport converter")
 	netstack := flag.Bool("netstack", false, "such seeds with gVisor's netstack as server")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -42,6 +43,8 @@ func main() {
 		t.of = sim.NetstackSeeds
 	case *modes:
 		t.of = sim.ModesSeeds
+	case *converter:
+		t.of = sim.ConvertSeeds
 	case *redundant:
 		t.of = sim.RedundantSeeds
 	}
