@@ -29,10 +29,22 @@ type Client struct {
 	// net.ipv4.tcp_fastopen allows it (TCP_FASTOPEN_CONNECT). Errors of connecting come
 	// with it.
 	FastOpen bool
+
+	// Converter is a transport converter (RFC 8803) through which Dial connects, see
+	// [Client.Convert]; the zero value = to the server itself.
+	Converter netip.AddrPort
 }
 
 // Dial connects to an address literal, "10.100.6.2:80".
 func (c *Client) Dial(ctx context.Context, addr string) (*net.TCPConn, error) {
+	if c.Converter.IsValid() {
+		server, err := netip.ParseAddrPort(addr)
+		if err != nil {
+			return nil, fmt.Errorf("connect: %w", err)
+		}
+		conn, _, err := c.Convert(ctx, ConnectMessage(server))
+		return conn, err
+	}
 	var d net.Dialer
 	d.SetMultipathTCP(!c.Plain)
 	if c.Local.IsValid() {

@@ -1,0 +1,150 @@
+package mptcpclient
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"os"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/braid-upf/braid/atsss/convert"
+)
+
+// ConvertError is the error that a converter answers a request with.
+type ConvertError struct {
+	Code  convert.Code
+	Value []byte
+}
+
+func (e *ConvertError) Error() string {
+	return fmt.Sprintf("the converter answers error %d, % x", e.Code, e.Value)
+}
+
+// convertTime is how long a converter may take where the context has no deadline.
+const convertTime = 30 * time.Second
+
+// Convert opens a connection to the converter c.Converter, the way libconvert does: payload,
+// a message of RFC 8803 and what is to follow it, goes with MSG_FASTOPEN, in the SYN if
+// net.ipv4.tcp_fastopen is 5, or behind the handshake if that forbids Fast Open; then the converter's message is read, and nothing beyond it.
+// An error that the converter answers with is a *[ConvertError].
+func (c *Client) Convert(ctx context.Context, payload []byte) (*net.TCPConn, convert.Reply, error) {
+	fd, err := c.convertSocket()
+	if err != nil {
+		return nil, convert.Reply{}, fmt.Errorf("converter: %w", err)
+	}
+	f := os.NewFile(uintptr(fd), "converter")
+	defer f.Close() // net.FileConn has a copy
+	deadline, ok := ctx.Deadline()
+	if !ok {
+		deadline = time.Now().Add(convertTime)
+	}
+	limit := unix.NsecToTimeval(max(int64(time.Until(deadline)), int64(time.Millisecond)))
+	err = errors.Join(
+		unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_SNDTIMEO, &limit),
+		unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &limit),
+	)
+	if err != nil {
+		return nil, convert.Reply{}, fmt.Errorf("converter: %w", err)
+	}
+	to := socketAddress(c.Converter)
+	if err = unix.Sendto(fd, payload, unix.MSG_FASTOPEN, to); errors.Is(err, unix.EOPNOTSUPP) {
+		if err = unix.Connect(fd, to); err == nil {
+			err = unix.Send(fd, payload, 0)
+		}
+	}
+	if err != nil {
+		return nil, convert.Reply{}, fmt.Errorf("converter: %w", err)
+	}
+	reply, err := readReply(fd)
+	if err != nil {
+		// The client resets (RFC 8803 §6.2.8).
+		err = errors.Join(err, unix.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1}))
+		return nil, reply, fmt.Errorf("converter: %w", err)
+	}
+	conn, err := net.FileConn(f)
+	if err != nil {
+		return nil, reply, fmt.Errorf("converter: %w", err)
+	}
+	return conn.(*net.TCPConn), reply, nil
+}
+
+// convertSocket is a socket of the client's namespace, bound to its address.
+func (c *Client) convertSocket() (fd int, err error) {
+	const mptcp = 262
+	family, proto := unix.AF_INET, mptcp
+	if c.Converter.Addr().Is6() {
+		family = unix.AF_INET6
+	}
+	if c.Plain {
+		proto = unix.IPPROTO_TCP
+	}
+	err = c.In.do(func() error {
+		fd, err = unix.Socket(family, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, proto)
+		return err
+	})
+	if err != nil {
+		return -1, err
+	}
+	if c.Local.IsValid() {
+		if err := unix.Bind(fd, socketAddress(netip.AddrPortFrom(c.Local, 0))); err != nil {
+			return -1, errors.Join(err, unix.Close(fd))
+		}
+	}
+	return fd, nil
+}
+
+func socketAddress(a netip.AddrPort) unix.Sockaddr {
+	if a.Addr().Is4() {
+		return &unix.SockaddrInet4{Port: int(a.Port()), Addr: a.Addr().As4()}
+	}
+	return &unix.SockaddrInet6{Port: int(a.Port()), Addr: a.Addr().As16()}
+}
+
+// blocking reads from a socket that blocks.
+type blocking int
+
+func (fd blocking) Read(b []byte) (int, error) {
+	n, err := unix.Read(int(fd), b)
+	if n <= 0 && err == nil {
+		return 0, io.EOF
+	}
+	return max(n, 0), err
+}
+
+// readReply reads the converter's message, first of all its header.
+func readReply(fd int) (r convert.Reply, err error) {
+	b := make([]byte, convert.HeaderLen, convert.MaxLen)
+	if _, err := io.ReadFull(blocking(fd), b); err != nil {
+		return r, fmt.Errorf("read the reply: %w", err)
+	}
+	n, ok := convert.ReplyLen(b)
+	if !ok {
+		return r, fmt.Errorf("% x is the header of no reply", b)
+	}
+	b = b[:n]
+	if _, err := io.ReadFull(blocking(fd), b[convert.HeaderLen:]); err != nil {
+		return r, fmt.Errorf("read the reply: %w", err)
+	}
+	switch {
+	case !convert.ParseReply(b, &r):
+		return r, fmt.Errorf("% x is no reply", b)
+	case r.HasError:
+		return r, &ConvertError{r.Code, bytes.Clone(r.Value)}
+	}
+	return r, nil
+}
+
+// ConnectMessage is the message that asks a converter for a connection to addr, with the
+// given TCP options in its SYN.
+func ConnectMessage(addr netip.AddrPort, options ...byte) []byte {
+	a := addr.Addr().As16()
+	b := convert.AppendConnect(convert.Start(nil), &a, addr.Port(), options)
+	convert.Finish(b, 0)
+	return b
+}
