@@ -127,7 +127,7 @@ func (h *converted) play(in []byte) []byte {
 	}
 	buf := h.build(s, mptcp.Pad(options, 0), payload)
 	packet.Parse(buf.Bytes(), &h.info)
-	v := NotProxied
+	var v Verdict
 	if down {
 		v = h.p.Downlink(h.now, &h.session, h.rule, buf, &h.info, &h.out)
 	} else {

@@ -87,6 +87,15 @@ func (s *SubflowStatus) LossRatio() float64 {
 	return float64(s.Resent) / float64(s.Down+s.Resent)
 }
 
+// DeliveryRate estimates the rate, in bytes a second, at which the UE gets data on the
+// subflow: a Window each RTT. 0 = not measured yet.
+func (s *SubflowStatus) DeliveryRate() float64 {
+	if s.RTT == 0 {
+		return 0
+	}
+	return float64(s.Window) / s.RTT.Seconds()
+}
+
 // Conns ranges over the connections of s, those that linger included. The proxy must not
 // be called before the end but for [Proxy.SetPolicy] and [Proxy.SetScheduler].
 func (s *Session) Conns() iter.Seq[*Conn] {

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"math"
 	"testing"
 	"time"
 
@@ -94,6 +95,12 @@ func TestStatus(t *testing.T) {
 	a, b := st.Subflows[0], st.Subflows[1]
 	if a.Access != steer.Access3GPP || a.State != SubflowEstablished || !a.Usable || a.Down != 2000 || a.Resent != 0 || a.Up != 300 || a.InFlight != 0 || a.LossRatio() != 0 {
 		t.Errorf("first subflow %+v", a)
+	}
+	if r := a.DeliveryRate(); math.Abs(r*a.RTT.Seconds()-2000) > 1 {
+		t.Errorf("first subflow: %.0f bytes a second at an RTT of %v, want 2000 a round trip", r, a.RTT)
+	}
+	if r := new(SubflowStatus).DeliveryRate(); r != 0 {
+		t.Errorf("%.0f bytes a second where nothing was measured", r)
 	}
 	if a.Window != 2000 || a.RTT < time.Millisecond || a.RTT > 30*time.Millisecond {
 		t.Errorf("first subflow: RTT %v, window %d", a.RTT, a.Window)
