@@ -13,6 +13,7 @@ import (
 
 	"github.com/braid-upf/braid/dataplane"
 	"github.com/braid-upf/braid/dataplane/driver/memory"
+	"github.com/braid-upf/braid/internal/testenv"
 	"github.com/braid-upf/braid/pfcp"
 )
 
@@ -128,7 +129,7 @@ func TestSessionMemory(t *testing.T) {
 
 func sessionMemory(t *testing.T, bound int, plane Plane) {
 	sessions := 20_000
-	if raceDetector {
+	if testenv.RaceDetector {
 		sessions = 1000 // what it takes is not held against it
 	}
 	c := newCosterWith(t, plane)
@@ -144,7 +145,7 @@ func sessionMemory(t *testing.T, bound int, plane Plane) {
 		t.Fatalf("%d sessions", n)
 	}
 	t.Logf("%d octets a session", each)
-	if each > bound && !raceDetector {
+	if each > bound && !testenv.RaceDetector {
 		t.Errorf("%d octets a session, more than %d", each, bound)
 	}
 	runtime.KeepAlive(plane)

@@ -14,6 +14,7 @@ import (
 	"github.com/wmnsk/go-pfcp/message"
 
 	"github.com/braid-upf/braid/dataplane"
+	"github.com/braid-upf/braid/internal/testenv"
 	"github.com/braid-upf/braid/pfcp"
 )
 
@@ -140,7 +141,7 @@ func TestNoLateUsage(t *testing.T) {
 	ask(message.NewAssociationSetupRequest(0, pfcp.NodeIDIE(cpNode), pfcp.RecoveryTimeStampIE(cpStarted)))
 	urr := func(id uint32) *ie.IE { return thresholdURR(id, 1000).IE(ie.CreateURR) }
 	sessions := 500
-	if raceDetector {
+	if testenv.RaceDetector {
 		sessions = 50
 	}
 	for n := range sessions {

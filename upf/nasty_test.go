@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/braid-upf/braid/dataplane"
+	"github.com/braid-upf/braid/internal/testenv"
 	"github.com/braid-upf/braid/pfcp"
 )
 
@@ -324,7 +325,7 @@ func TestNastyDatagrams(t *testing.T) {
 				cause = refusalOf(t, m).cause
 			}
 			t.Logf("%d octets: %v, cause %d", len(it), best, cause)
-			if best > worstDatagram && !raceDetector {
+			if best > worstDatagram && !testenv.RaceDetector {
 				t.Errorf("took %v", best)
 			}
 		})

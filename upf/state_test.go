@@ -19,6 +19,7 @@ import (
 	"github.com/wmnsk/go-pfcp/message"
 
 	"github.com/braid-upf/braid/dataplane"
+	"github.com/braid-upf/braid/internal/testenv"
 	"github.com/braid-upf/braid/pfcp"
 )
 
@@ -212,7 +213,7 @@ func TestStateNotWritable(t *testing.T) {
 // TestStateOfManySessions: 10,000 sessions are back within two seconds.
 func TestStateOfManySessions(t *testing.T) {
 	sessions := 10_000
-	if raceDetector {
+	if testenv.RaceDetector {
 		sessions = 500
 	}
 	file := filepath.Join(t.TempDir(), "state")

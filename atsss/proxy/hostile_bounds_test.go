@@ -9,6 +9,7 @@ import (
 	"github.com/braid-upf/braid/atsss/dsm"
 	"github.com/braid-upf/braid/atsss/mptcp"
 	"github.com/braid-upf/braid/atsss/steer"
+	"github.com/braid-upf/braid/internal/testenv"
 	"github.com/braid-upf/braid/packet"
 )
 
@@ -153,6 +154,9 @@ func TestExhaustion(t *testing.T) {
 			}
 			kept := int64(heapInUse()) - int64(before)
 			t.Logf("%v for a packet, %d KiB kept, at most %d packets for one", fastest, kept>>10, most)
+			if testenv.RaceDetector { // what it adds says nothing
+				fastest = 0
+			}
 			if fastest > takes || kept > keeps || most > sends {
 				t.Errorf("want at most %v, %d KiB, %d packets", takes, keeps>>10, sends)
 			}

@@ -1,4 +1,5 @@
-// Package testenv says what becomes of a test on a machine that lacks what it needs.
+// Package testenv says what a test needs to know of where it runs, and what becomes of one
+// on a machine that lacks what it needs.
 package testenv
 
 import (

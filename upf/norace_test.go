@@ -1,5 +1,0 @@
-//go:build !race
-
-package upf
-
-const raceDetector = false
