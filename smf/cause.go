@@ -69,7 +69,15 @@ var ieNames = map[uint16]string{
 	ie.NonTGPPAccessForwardingActionInformation:       "Non-3GPP Access Forwarding Action Information",
 	ie.UpdateTGPPAccessForwardingActionInformation:    "Update 3GPP Access Forwarding Action Information",
 	ie.UpdateNonTGPPAccessForwardingActionInformation: "Update Non-3GPP Access Forwarding Action Information",
-	ie.Weight: "Weight", ie.Priority: "Priority",
+	ie.Weight: "Weight", ie.Priority: "Priority", 288: "Thresholds", 289: "Steering Mode Indicator",
+	ie.SDFFilter: "SDF Filter", ie.MPTCPApplicableIndication: "MPTCP Applicable Indication",
+	ie.CreateSRR: "Create SRR", ie.RemoveSRR: "Remove SRR", ie.SRRID: "SRR ID",
+	ie.AccessAvailabilityControlInformation:   "Access Availability Control Information",
+	ie.RequestedAccessAvailabilityInformation: "Requested Access Availability Information",
+	ie.ProvideATSSSControlInformation:         "Provide ATSSS Control Information",
+	ie.MPTCPControlInformation:                "MPTCP Control Information",
+	ie.ATSSSLLControlInformation:              "ATSSS-LL Control Information",
+	ie.PMFControlInformation:                  "PMF Control Information",
 }
 
 // accepted is nil if cause accepts request, and says what is wrong otherwise.

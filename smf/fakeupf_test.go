@@ -33,7 +33,14 @@ type fakeUPF struct {
 	refuse     func(message.Message) []*ie.IE // Cause and the rest of a refusal; nil = never
 	seidError  uint64                         // is added to the SEID of its establishment responses
 	mangle     func(created *ie.IE)           // may change a Created PDR before it is sent; nil = never
+	parameters *ie.IE                         // ATSSS Control Parameters of its establishment responses; nil = none
 }
+
+// IE types that go-pfcp has no names for.
+const (
+	typeThresholds            = 288
+	typeSteeringModeIndicator = 289
+)
 
 // newFakeUPF listens on a free port of the loopback interface.
 func newFakeUPF(t *testing.T) *fakeUPF {
@@ -154,6 +161,9 @@ func (u *fakeUPF) establish(m *message.SessionEstablishmentRequest, refusal []*i
 	u.rules[u.nextSEID] = store
 	ies := append([]*ie.IE{node, ie.NewCause(ie.CauseRequestAccepted), ie.NewFSEID(u.nextSEID, net.IP{127, 0, 0, 1}, nil)},
 		u.created(u.nextSEID, m.CreatePDR)...)
+	if u.parameters != nil {
+		ies = append(ies, u.parameters)
+	}
 	return message.NewSessionEstablishmentResponse(0, 0, f.SEID+u.seidError, 0, 0, ies...)
 }
 
@@ -193,11 +203,12 @@ func (u *fakeUPF) created(seid uint64, pdrs []*ie.IE) []*ie.IE {
 }
 
 func establishmentIEs(m *message.SessionEstablishmentRequest) []*ie.IE {
-	return slices.Concat(m.CreatePDR, m.CreateFAR, m.CreateQER, m.CreateMAR)
+	return slices.Concat(m.CreatePDR, m.CreateFAR, m.CreateQER, m.CreateMAR, m.CreateSRR)
 }
 
 func modificationIEs(m *message.SessionModificationRequest) []*ie.IE {
-	return slices.Concat(m.RemovePDR, m.RemoveFAR, m.RemoveMAR, m.CreatePDR, m.CreateFAR, m.CreateMAR,
+	return slices.Concat(m.RemovePDR, m.RemoveFAR, m.RemoveMAR, m.RemoveSRR,
+		m.CreatePDR, m.CreateFAR, m.CreateMAR, m.CreateSRR,
 		m.UpdatePDR, m.UpdateFAR, m.UpdateQER, m.UpdateMAR)
 }
 
@@ -208,11 +219,13 @@ type ruleStore struct {
 	pdrs   map[uint64]*storedPDR
 	fars   map[uint64]*storedFAR
 	mars   map[uint64]*storedMAR
+	srrs   map[uint64]bool // asks for reports of access availability
 	qfi    uint64
 }
 
 type storedPDR struct {
 	pdi      []byte
+	first    uint64 // precedence
 	far, mar uint64 // 0 = none
 }
 
@@ -223,8 +236,9 @@ type storedFAR struct {
 }
 
 type storedMAR struct {
-	functionality, mode uint64
-	access              [steer.NumAccesses]*storedAFAI
+	functionality, mode   uint64
+	indicator, thresholds uint64 // 0 = none
+	access                [steer.NumAccesses]*storedAFAI
 }
 
 type storedAFAI struct {
@@ -236,6 +250,7 @@ type storedAFAI struct {
 func (r *ruleStore) apply(ies []*ie.IE) error {
 	if r.pdrs == nil {
 		r.pdrs, r.fars, r.mars = map[uint64]*storedPDR{}, map[uint64]*storedFAR{}, map[uint64]*storedMAR{}
+		r.srrs = map[uint64]bool{}
 	}
 	for _, i := range ies {
 		if err := r.applyOne(i); err != nil {
@@ -267,7 +282,12 @@ func (r *ruleStore) applyOne(i *ie.IE) error {
 		return r.applyMAR(i)
 	case ie.CreateQER, ie.UpdateQER:
 		r.qfi = number(child(i, ie.QFI))
-	case ie.PDNType:
+	case ie.CreateSRR:
+		info := child(child(i, ie.AccessAvailabilityControlInformation), ie.RequestedAccessAvailabilityInformation)
+		r.srrs[number(child(i, ie.SRRID))] = number(info) == 1
+	case ie.RemoveSRR:
+		delete(r.srrs, number(child(i, ie.SRRID)))
+	case ie.PDNType, ie.ProvideATSSSControlInformation:
 	default:
 		return fmt.Errorf("IE %d", i.Type)
 	}
@@ -302,6 +322,8 @@ func (r *ruleStore) applyPDR(i *ie.IE) error {
 		switch c.Type {
 		case ie.PDI:
 			p.pdi = c.Payload
+		case ie.Precedence:
+			p.first = number(c)
 		case ie.FARID:
 			p.far, p.mar = number(c), 0
 		case ie.MARID:
@@ -342,7 +364,13 @@ func (r *ruleStore) applyMAR(i *ie.IE) error {
 			m.functionality = number(c)
 			continue
 		case ie.SteeringMode:
-			m.mode = number(c)
+			m.mode, m.thresholds, m.indicator = number(c), 0, 0
+			continue
+		case typeThresholds:
+			m.thresholds = number(c)
+			continue
+		case typeSteeringModeIndicator:
+			m.indicator = number(c)
 			continue
 		case ie.TGPPAccessForwardingActionInformation, ie.UpdateTGPPAccessForwardingActionInformation:
 			a = steer.Access3GPP
@@ -372,7 +400,7 @@ func (r *ruleStore) applyMAR(i *ie.IE) error {
 // same effect treat every packet alike.
 func (r *ruleStore) effect() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "QFI %d\n", r.qfi)
+	fmt.Fprintf(&b, "QFI %d, reports %v\n", r.qfi, r.srrs)
 	far := func(id uint64) string {
 		switch f := r.fars[id]; {
 		case f.action != uint64(actionFORW):
@@ -389,16 +417,20 @@ func (r *ruleStore) effect() string {
 			fmt.Fprintf(&b, "%x: %s\n", p.pdi, far(p.far))
 		default:
 			m := r.mars[p.mar]
-			fmt.Fprintf(&b, "%x: functionality %d mode %d\n", p.pdi, m.functionality, m.mode)
+			fmt.Fprintf(&b, "%d %x: functionality %d mode %d indicator %d thresholds %x\n", p.first, p.pdi, m.functionality, m.mode, m.indicator, m.thresholds)
 			for a, f := range m.access {
 				if f == nil {
 					continue
 				}
-				share := f.priority
-				if m.mode == uint64(steer.LoadBalancing) {
-					share = f.weight
+				var share uint64
+				switch steer.Mode(m.mode) {
+				case steer.LoadBalancing:
+					share = number(f.weight)
+				case steer.SmallestDelay:
+				default:
+					share = number(f.priority)
 				}
-				fmt.Fprintf(&b, "  %s share %d: %s\n", steer.Access(a), number(share), far(f.far))
+				fmt.Fprintf(&b, "  %s share %d: %s\n", steer.Access(a), share, far(f.far))
 			}
 		}
 	}

@@ -34,7 +34,10 @@ type Session struct {
 	UE       []netip.Addr `yaml:"ue"`   // UE addresses; all of them may be used over every access
 	DNN      string       `yaml:"dnn"`  // Network Instance of both sides
 	QFI      uint8        `yaml:"qfi"`  // of the session's one QoS flow, 1 to 63
+	ATSSS    ATSSS        `yaml:"atsss,omitempty"`
+	Reports  Reports      `yaml:"reports,omitempty"`
 	Steering Steering     `yaml:"steering"`
+	Other    *Other       `yaml:"other,omitempty"` // nil = Steering is for all traffic
 	Accesses Accesses     `yaml:"accesses"`
 }
 
@@ -42,6 +45,39 @@ type Session struct {
 type Steering struct {
 	Functionality steer.Functionality
 	Mode          steer.Mode
+	Indicator     steer.Indicator  // of Load-Balancing
+	Thresholds    steer.Thresholds // whole milliseconds; of Load-Balancing without indicator, Priority-based, Redundant
+}
+
+// Other steers by ATSSS-LL what is not TCP, where Steering steers TCP by MPTCP.
+type Other struct {
+	Steering                           // its functionality is ATSSS-LL
+	Shares   [steer.NumAccesses]*Share // nil = as the access has it
+}
+
+// Share is by what a steering mode ranks an access.
+type Share struct {
+	Weight   uint8          // percent, for Load-Balancing; both accesses sum to 100
+	Priority steer.Priority // for Active-Standby, Priority-based and Redundant; see [rank]
+}
+
+// ATSSS is what the UPF is asked to provide for the session: the Provide ATSSS Control
+// Information (TS 29.244 Table 7.5.2.10-1). What it answers stands in [SessionState].
+type ATSSS struct {
+	MPTCP   bool // the address of an MPTCP proxy, and the UE's link-specific addresses
+	ATSSSLL bool
+	PMF     *PMF // nil = no performance measurement
+}
+
+// PMF says how performance is measured (TS 23.501 §5.32.5).
+type PMF struct {
+	NoRTT bool    // round trips are not measured by PMFP
+	QFIs  []uint8 // QoS flows that are measured each for itself; empty = the default one alone
+}
+
+// Reports is what the UPF is asked to report of the session, by session reporting rules.
+type Reports struct {
+	AccessAvailability bool // an access becomes available or unavailable
 }
 
 // Accesses holds the accesses of a session by [steer.Access]; nil where the
@@ -52,20 +88,28 @@ type Accesses [steer.NumAccesses]*Access
 type Access struct {
 	Peer     netip.Addr     // GTP-U address of the gNB or N3IWF
 	TEID     uint32         // the peer's TEID for the downlink, non-zero
-	Weight   uint8          // percent, for Load-Balancing; both accesses sum to 100
-	Priority steer.Priority // for Active-Standby; for Redundant, where all but primary is secondary
+	Weight   uint8          // as in [Share]
+	Priority steer.Priority // as in [Share]
 	Down     bool           // the access's FAR drops instead of forwarding
 }
 
 // Names that a policy file uses for the values of package steer, by value.
 var (
 	functionalityNames = map[steer.Functionality]string{steer.MPTCP: "mptcp", steer.ATSSSLL: "atsss-ll"}
-	modeNames          = map[steer.Mode]string{steer.ActiveStandby: "active-standby", steer.LoadBalancing: "load-balancing", steer.Redundant: "redundant"}
-	priorityNames      = map[steer.Priority]string{
+	modeNames          = map[steer.Mode]string{
+		steer.ActiveStandby: "active-standby", steer.SmallestDelay: "smallest-delay", steer.LoadBalancing: "load-balancing",
+		steer.PriorityBased: "priority-based", steer.Redundant: "redundant",
+	}
+	indicatorNames = map[steer.Indicator]string{steer.Autonomous: "autonomous", steer.UEAssistance: "ue-assistance"}
+	priorityNames  = map[steer.Priority]string{
 		steer.Active: "active", steer.Standby: "standby", steer.NoStandby: "no-standby",
+		steer.High: "high", steer.Low: "low",
 		steer.Primary: "primary", steer.Secondary: "secondary",
 	}
 )
+
+// accessAvailability is the word for [Reports.AccessAvailability].
+const accessAvailability = "access-availability"
 
 // accessList is every access in rising order.
 var accessList = [steer.NumAccesses]steer.Access{steer.Access3GPP, steer.AccessNon3GPP}
@@ -105,6 +149,19 @@ func (p *Policy) Clone() *Policy {
 
 func (s Session) clone() Session {
 	s.UE = slices.Clone(s.UE)
+	if s.ATSSS.PMF != nil {
+		s.ATSSS.PMF = &PMF{NoRTT: s.ATSSS.PMF.NoRTT, QFIs: slices.Clone(s.ATSSS.PMF.QFIs)}
+	}
+	if s.Other != nil {
+		o := *s.Other
+		for a, share := range o.Shares {
+			if share != nil {
+				c := *share
+				o.Shares[a] = &c
+			}
+		}
+		s.Other = &o
+	}
 	for a, acc := range s.Accesses {
 		if acc != nil {
 			c := *acc
@@ -139,32 +196,4 @@ func replaceFile(path string, data []byte) error {
 		return err
 	}
 	return os.Rename(tmp, path)
-}
-
-// MarshalYAML gives the form that [LoadPolicy] reads.
-func (s Steering) MarshalYAML() (any, error) {
-	return struct {
-		Functionality string `yaml:"functionality"`
-		Mode          string `yaml:"mode"`
-	}{functionalityNames[s.Functionality], modeNames[s.Mode]}, nil
-}
-
-// MarshalYAML gives the form that [LoadPolicy] reads.
-func (a Accesses) MarshalYAML() (any, error) {
-	return struct {
-		TGPP    *Access `yaml:"3gpp,omitempty"`
-		NonTGPP *Access `yaml:"non-3gpp,omitempty"`
-	}{a[steer.Access3GPP], a[steer.AccessNon3GPP]}, nil
-}
-
-// MarshalYAML gives the form that [LoadPolicy] reads.
-func (a Access) MarshalYAML() (any, error) {
-	teid := yaml.Node{Kind: yaml.ScalarNode, Tag: "!!int", Value: fmt.Sprintf("%#x", a.TEID)}
-	return struct {
-		Peer     netip.Addr `yaml:"peer"`
-		TEID     *yaml.Node `yaml:"teid"`
-		Weight   uint8      `yaml:"weight"`
-		Priority string     `yaml:"priority"`
-		Down     bool       `yaml:"down"`
-	}{a.Peer, &teid, a.Weight, priorityNames[a.Priority], a.Down}, nil
 }

@@ -16,17 +16,21 @@ import (
 //	downlink  PDR 3, 4, ... (one a UE address)              -> MAR 1 or 2
 //	          MAR: 3GPP -> FAR 2 -> gNB, non-3GPP -> FAR 3 -> N3IWF
 //	all PDRs  QER 1 (gates open, QFI)
+//	reports   SRR 1
 //
-// A MAR cannot lose one of its two accesses by an update: the session then
-// changes over from MAR 1 to MAR 2, or back.
+// With a steering of its own for what is not TCP, those downlink PDRs lead to MAR 3 or 4,
+// and as many that go before them, for TCP alone, to MAR 1 or 2.
 const (
-	coreFAR    uint32 = 1
-	flowQER    uint32 = 1
-	firstMAR   uint16 = 1
-	firstDLPDR uint16 = 3
-
-	precedence uint32 = 255 // of every PDR; no two match the same packet
+	coreFAR       uint32 = 1
+	flowQER       uint32 = 1
+	firstDLPDR    uint16 = 3
+	availableSRR  uint8  = 1
+	precedence    uint32 = 255 // of every PDR but those for TCP alone
+	precedenceTCP uint32 = 128
 )
+
+// tcpOnly is the flow description of TCP from anywhere (TS 29.212 §5.4.2).
+const tcpOnly = "permit out 6 from any to assigned"
 
 // Values of IEs that go-pfcp has no names for.
 const (
@@ -44,6 +48,8 @@ const (
 	removeGTPUIPv4 uint8 = 0 // Outer Header Removal (TS 29.244 §8.2.64)
 	removeGTPUIPv6 uint8 = 1
 
+	mptcpApplicable uint8 = 1 // MPTCP Applicable Indication (TS 29.244 §8.2.181): MAI
+
 	createGTPUIPv4 uint16 = 0x0100 // Outer Header Creation (TS 29.244 §8.2.56)
 	createGTPUIPv6 uint16 = 0x0200
 )
@@ -51,18 +57,32 @@ const (
 func uplinkPDR(a steer.Access) uint16 { return 1 + uint16(a) }
 func accessFAR(a steer.Access) uint32 { return 2 + uint32(a) }
 func downlinkPDR(i int) uint16        { return firstDLPDR + uint16(i) }
-func otherMAR(id uint16) uint16       { return 3 - id }
 
-// establishmentRules is everything that creates s, with [firstMAR].
+// tcpPDR is the one that goes before [downlinkPDR] of the same UE address.
+func (s *Session) tcpPDR(i int) uint16 { return downlinkPDR(len(s.UE) + i) }
+
+// restOf is the MAR of what no PDR for TCP alone has taken.
+func (m *marIDs) restOf() uint16 {
+	if m[otherMAR] != 0 {
+		return m[otherMAR]
+	}
+	return m[mainMAR]
+}
+
+// establishmentRules is everything that creates s, with [firstMARs].
 func establishmentRules(s *Session) []*ie.IE {
 	var ies []*ie.IE
+	mars := firstMARs(s)
 	for _, a := range accessList {
 		if acc := s.Accesses[a]; acc != nil {
 			ies = append(ies, createUplinkPDR(s, a))
 		}
 	}
-	for i, ue := range s.UE {
-		ies = append(ies, createDownlinkPDR(s, downlinkPDR(i), ue))
+	for i := range s.UE {
+		ies = append(ies, createDownlinkPDR(s, i, mars.restOf()))
+	}
+	if mars[otherMAR] != 0 {
+		ies = append(ies, createTCPPDRs(s, mars[mainMAR])...)
 	}
 	ies = append(ies, createCoreFAR(s))
 	for _, a := range accessList {
@@ -70,10 +90,18 @@ func establishmentRules(s *Session) []*ie.IE {
 			ies = append(ies, createAccessFAR(a, acc))
 		}
 	}
-	return append(ies,
-		ie.NewCreateQER(ie.NewQERID(flowQER), ie.NewGateStatus(ie.GateStatusOpen, ie.GateStatusOpen), ie.NewQFI(s.QFI)),
-		createMAR(s, firstMAR),
-		ie.NewPDNType(pdnType(s.UE)))
+	ies = append(ies,
+		ie.NewCreateQER(ie.NewQERID(flowQER), ie.NewGateStatus(ie.GateStatusOpen, ie.GateStatusOpen), ie.NewQFI(s.QFI)))
+	for which, id := range mars {
+		if id != 0 {
+			ies = append(ies, s.mar(which).create(id))
+		}
+	}
+	ies = append(ies, ie.NewPDNType(pdnType(s.UE)))
+	if s.Reports.AccessAvailability {
+		ies = append(ies, createSRR())
+	}
+	return append(ies, s.ATSSS.provide()...)
 }
 
 // createUplinkPDR detects what comes from the UE through a's tunnel. The UPF
@@ -103,15 +131,32 @@ func createUplinkPDR(s *Session, a steer.Access) *ie.IE {
 		ie.NewFARID(coreFAR), ie.NewQERID(flowQER))
 }
 
-// createDownlinkPDR detects what goes to one address of the UE.
-func createDownlinkPDR(s *Session, id uint16, ue netip.Addr) *ie.IE {
+// createDownlinkPDR detects what goes to address number i of the UE.
+func createDownlinkPDR(s *Session, i int, mar uint16) *ie.IE {
 	return ie.NewCreatePDR(
-		ie.NewPDRID(id), ie.NewPrecedence(precedence),
-		ie.NewPDI(
-			ie.NewSourceInterface(ie.SrcInterfaceCore),
-			ie.NewNetworkInstance(s.DNN),
-			ueAddress(ue, ueIPDestination)),
-		ie.NewQERID(flowQER), ie.NewMARID(firstMAR))
+		ie.NewPDRID(downlinkPDR(i)), ie.NewPrecedence(precedence),
+		ie.NewPDI(downlinkPDI(s, i)...),
+		ie.NewQERID(flowQER), ie.NewMARID(mar))
+}
+
+// createTCPPDRs detect what of it is TCP.
+func createTCPPDRs(s *Session, mar uint16) (pdrs []*ie.IE) {
+	for i := range s.UE {
+		pdi := append(downlinkPDI(s, i), ie.NewSDFFilter(tcpOnly, "", "", "", 0))
+		pdrs = append(pdrs, ie.NewCreatePDR(
+			ie.NewPDRID(s.tcpPDR(i)), ie.NewPrecedence(precedenceTCP),
+			ie.NewPDI(pdi...),
+			ie.NewQERID(flowQER), ie.NewMARID(mar), ie.NewMPTCPApplicableIndication(mptcpApplicable)))
+	}
+	return pdrs
+}
+
+func downlinkPDI(s *Session, i int) []*ie.IE {
+	return []*ie.IE{
+		ie.NewSourceInterface(ie.SrcInterfaceCore),
+		ie.NewNetworkInstance(s.DNN),
+		ueAddress(s.UE[i], ueIPDestination),
+	}
 }
 
 func createCoreFAR(s *Session) *ie.IE {
@@ -133,66 +178,11 @@ func createAccessFAR(a steer.Access, acc *Access) *ie.IE {
 		ie.NewForwardingParameters(ie.NewDestinationInterface(ie.DstInterfaceAccess), outerHeader(acc)))
 }
 
-func createMAR(s *Session, id uint16) *ie.IE {
-	ies := []*ie.IE{
-		ie.NewMARID(id),
-		ie.NewSteeringFunctionality(uint8(s.Steering.Functionality)),
-		ie.NewSteeringMode(uint8(s.Steering.Mode)),
-	}
-	for _, a := range accessList {
-		if acc := s.Accesses[a]; acc != nil {
-			ies = append(ies, createAFAI(a, acc, s.Steering.Mode))
-		}
-	}
-	return ie.NewCreateMAR(ies...)
-}
-
-// createAFAI is the access forwarding action information of one access.
-func createAFAI(a steer.Access, acc *Access, mode steer.Mode) *ie.IE {
-	build := ie.NewTGPPAccessForwardingActionInformation
-	if a == steer.AccessNon3GPP {
-		build = ie.NewNonTGPPAccessForwardingActionInformation
-	}
-	return build(ie.NewFARID(accessFAR(a)), share(acc, mode))
-}
-
-func updateAFAI(a steer.Access, acc *Access, mode steer.Mode) *ie.IE {
-	build := ie.NewUpdateTGPPAccessForwardingActionInformation
-	if a == steer.AccessNon3GPP {
-		build = ie.NewUpdateNonTGPPAccessForwardingActionInformation
-	}
-	return build(share(acc, mode))
-}
-
-// share is the IE by which a steering mode ranks an access.
-func share(acc *Access, mode steer.Mode) *ie.IE {
-	if mode == steer.LoadBalancing {
-		return ie.NewWeight(acc.Weight)
-	}
-	return ie.NewPriority(uint8(rank(acc, mode)))
-}
-
-// rank is acc's priority under a mode other than Load-Balancing: under Redundant an access
-// is primary or secondary.
-func rank(acc *Access, mode steer.Mode) steer.Priority {
-	if mode == steer.Redundant && acc.Priority != steer.Primary {
-		return steer.Secondary
-	}
-	return acc.Priority
-}
-
-// sameShare says whether two accesses rank the same under a mode.
-func sameShare(h, w *Access, mode steer.Mode) bool {
-	if mode == steer.LoadBalancing {
-		return h.Weight == w.Weight
-	}
-	return rank(h, mode) == rank(w, mode)
-}
-
 // mustReplace says whether a session has to be deleted and established again to
-// become want: its addresses, its network or the IP version of a tunnel change.
+// become want: its addresses, its network, what the UPF provides or the IP version of a
+// tunnel change.
 func mustReplace(have, want *Session) bool {
-	if have.DNN != want.DNN || !slices.Equal(have.UE, want.UE) {
+	if have.DNN != want.DNN || !slices.Equal(have.UE, want.UE) || !have.ATSSS.equal(&want.ATSSS) {
 		return true
 	}
 	for _, a := range accessList {
@@ -204,10 +194,9 @@ func mustReplace(have, want *Session) bool {
 	return false
 }
 
-// modificationRules is what turns have, whose MAR is number mar, into want, and
-// the number of the MAR after it. No rules: nothing differs. [mustReplace] must
-// have said no.
-func modificationRules(have, want *Session, mar uint16) ([]*ie.IE, uint16) {
+// modificationRules is what turns have, whose MARs have the numbers mars, into want, and
+// the numbers after it. No rules: nothing differs. [mustReplace] must have said no.
+func modificationRules(have, want *Session, mars marIDs) ([]*ie.IE, marIDs) {
 	var ies []*ie.IE
 	accessLeaves := false
 	for _, a := range accessList {
@@ -227,17 +216,65 @@ func modificationRules(have, want *Session, mar uint16) ([]*ie.IE, uint16) {
 	if have.QFI != want.QFI {
 		ies = append(ies, ie.NewUpdateQER(ie.NewQERID(flowQER), ie.NewQFI(want.QFI)))
 	}
-	if !accessLeaves {
-		if u := updateMAR(have, want, mar); u != nil {
-			ies = append(ies, u)
+	next := mars
+	for which := range mars {
+		var rules []*ie.IE
+		rules, next[which] = modifyMAR(have.mar(which), want.mar(which), which, mars[which], accessLeaves)
+		ies = append(ies, rules...)
+	}
+	ies = append(ies, modifyDownlinkPDRs(want, mars, next)...)
+	if have.Reports != want.Reports {
+		if want.Reports.AccessAvailability {
+			ies = append(ies, createSRR())
+		} else {
+			ies = append(ies, ie.NewRemoveSRR(ie.NewSRRID(availableSRR)))
 		}
-		return ies, mar
 	}
-	next := otherMAR(mar)
+	return ies, next
+}
+
+// modifyMAR turns have, of number id, into want, and gives its number then; nil = there is
+// none.
+func modifyMAR(have, want *mar, which int, id uint16, accessLeaves bool) ([]*ie.IE, uint16) {
+	switch {
+	case have == nil && want == nil:
+		return nil, 0
+	case have == nil:
+		return []*ie.IE{want.create(firstMARID(which))}, firstMARID(which)
+	case want == nil:
+		return []*ie.IE{ie.NewRemoveMAR(ie.NewMARID(id))}, 0
+	case accessLeaves:
+		return []*ie.IE{ie.NewRemoveMAR(ie.NewMARID(id)), want.create(alternate(id))}, alternate(id)
+	}
+	if u := want.update(have, id); u != nil {
+		return []*ie.IE{u}, id
+	}
+	return nil, id
+}
+
+// modifyDownlinkPDRs leads the downlink to the MARs that are next.
+func modifyDownlinkPDRs(want *Session, mars, next marIDs) (ies []*ie.IE) {
+	if mars.restOf() != next.restOf() {
+		for i := range want.UE {
+			ies = append(ies, ie.NewUpdatePDR(ie.NewPDRID(downlinkPDR(i)), ie.NewMARID(next.restOf())))
+		}
+	}
+	if mars[otherMAR] == 0 && next[otherMAR] != 0 {
+		return append(ies, createTCPPDRs(want, next[mainMAR])...)
+	}
+	if mars[otherMAR] == 0 {
+		return ies
+	}
 	for i := range want.UE {
-		ies = append(ies, ie.NewUpdatePDR(ie.NewPDRID(downlinkPDR(i)), ie.NewMARID(next)))
+		id := ie.NewPDRID(want.tcpPDR(i))
+		switch {
+		case next[otherMAR] == 0:
+			ies = append(ies, ie.NewRemovePDR(id))
+		case mars[mainMAR] != next[mainMAR]:
+			ies = append(ies, ie.NewUpdatePDR(id, ie.NewMARID(next[mainMAR])))
+		}
 	}
-	return append(ies, ie.NewRemoveMAR(ie.NewMARID(mar)), createMAR(want, next)), next
+	return ies
 }
 
 // updateFAR is nil if nothing differs. A FAR that drops does not learn of a
@@ -260,33 +297,6 @@ func updateFAR(a steer.Access, have, want *Access) *ie.IE {
 		return nil
 	}
 	return ie.NewUpdateFAR(ies...)
-}
-
-// updateMAR is nil if nothing differs. No access of have is missing in want.
-func updateMAR(have, want *Session, id uint16) *ie.IE {
-	ies := []*ie.IE{ie.NewMARID(id)}
-	if have.Steering.Functionality != want.Steering.Functionality {
-		ies = append(ies, ie.NewSteeringFunctionality(uint8(want.Steering.Functionality)))
-	}
-	mode := want.Steering.Mode
-	modeChanged := have.Steering.Mode != mode
-	if modeChanged {
-		ies = append(ies, ie.NewSteeringMode(uint8(mode)))
-	}
-	for _, a := range accessList {
-		h, w := have.Accesses[a], want.Accesses[a]
-		switch {
-		case w == nil:
-		case h == nil:
-			ies = append(ies, createAFAI(a, w, mode))
-		case modeChanged || !sameShare(h, w, mode):
-			ies = append(ies, updateAFAI(a, w, mode))
-		}
-	}
-	if len(ies) == 1 {
-		return nil
-	}
-	return ie.NewUpdateMAR(ies...)
 }
 
 // outerHeader makes a GTP-U/UDP/IP header towards acc's peer.

@@ -229,12 +229,6 @@ func TestModificationRules(t *testing.T) {
   PDR ID 0002
 Remove FAR
   FAR ID 00000003
-Update PDR
-  PDR ID 0003
-  MAR ID 0002
-Update PDR
-  PDR ID 0004
-  MAR ID 0002
 Remove MAR
   MAR ID 0001
 Create MAR
@@ -244,17 +238,120 @@ Create MAR
   3GPP Access Forwarding Action Information
     FAR ID 00000002
     Priority 00
+Update PDR
+  PDR ID 0003
+  MAR ID 0002
+Update PDR
+  PDR ID 0004
+  MAR ID 0002
+`},
+		{"priority-based with thresholds", func(s *Session) {
+			s.Steering.Mode, s.Accesses[1].Priority = steer.PriorityBased, steer.High
+			s.Steering.Thresholds = steer.Thresholds{RTT: 100_000, PLR: 5, HasPLR: true}
+		}, `Update MAR
+  MAR ID 0001
+  Steering Mode 03
+  Update 3GPP Access Forwarding Action Information
+    Priority 04
+  Update Non-3GPP Access Forwarding Action Information
+    Priority 03
+  Thresholds 03006405
+`},
+		{"smallest-delay", func(s *Session) { s.Steering.Mode = steer.SmallestDelay }, `Update MAR
+  MAR ID 0001
+  Steering Mode 01
+`},
+		{"autonomous", func(s *Session) {
+			s.Steering.Mode, s.Steering.Indicator = steer.LoadBalancing, steer.Autonomous
+		}, `Update MAR
+  MAR ID 0001
+  Steering Mode 02
+  Update 3GPP Access Forwarding Action Information
+    Weight 46
+  Update Non-3GPP Access Forwarding Action Information
+    Weight 1e
+  Steering Mode Indicator 01
+`},
+		{"other traffic", func(s *Session) {
+			s.Other = &Other{Steering: Steering{Functionality: steer.ATSSSLL, Mode: steer.LoadBalancing, Indicator: steer.UEAssistance}}
+		}, `Create MAR
+  MAR ID 0003
+  Steering Functionality 00
+  Steering Mode 02
+  3GPP Access Forwarding Action Information
+    FAR ID 00000002
+    Weight 46
+  Non-3GPP Access Forwarding Action Information
+    FAR ID 00000003
+    Weight 1e
+  Steering Mode Indicator 02
+Update PDR
+  PDR ID 0003
+  MAR ID 0003
+Update PDR
+  PDR ID 0004
+  MAR ID 0003
+Create PDR
+  PDR ID 0005
+  Precedence 00000080
+  PDI
+    Source Interface 01
+    Network Instance 696e7465726e6574
+    UE IP Address 060a3c0001
+    SDF Filter 010000217065726d6974206f757420362066726f6d20616e7920746f2061737369676e6564
+  QER ID 00000001
+  MAR ID 0001
+  MPTCP Applicable Indication 01
+Create PDR
+  PDR ID 0006
+  Precedence 00000080
+  PDI
+    Source Interface 01
+    Network Instance 696e7465726e6574
+    UE IP Address 060a3c0002
+    SDF Filter 010000217065726d6974206f757420362066726f6d20616e7920746f2061737369676e6564
+  QER ID 00000001
+  MAR ID 0001
+  MPTCP Applicable Indication 01
+`},
+		{"reports", func(s *Session) { s.Reports.AccessAvailability = true }, `Create SRR
+  SRR ID 01
+  Access Availability Control Information
+    Requested Access Availability Information 01
 `},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			want := testSession()
 			tt.change(want)
-			ies, _ := modificationRules(testSession(), want, firstMAR)
+			ies, _ := modificationRules(testSession(), want, firstMARs(testSession()))
 			if d := cmp.Diff(tt.want, render(parsed(t, ies))); d != "" {
 				t.Errorf("rules (-want +got):\n%s", d)
 			}
 		})
+	}
+}
+
+// TestProvide: what the UPF is asked to provide, as TS 29.244 §8.2.154 to §8.2.156 have it.
+func TestProvide(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		a    ATSSS
+		want string
+	}{
+		{"nothing", ATSSS{}, ""},
+		{"all", ATSSS{MPTCP: true, ATSSSLL: true, PMF: &PMF{}}, `Provide ATSSS Control Information
+  MPTCP Control Information 01
+  ATSSS-LL Control Information 01
+  PMF Control Information 0100
+`},
+		{"PMF of QoS flows, round trips without it", ATSSS{PMF: &PMF{NoRTT: true, QFIs: []uint8{9, 5}}}, `Provide ATSSS Control Information
+  PMF Control Information 07020905
+`},
+	} {
+		if d := cmp.Diff(tt.want, render(parsed(t, tt.a.provide()))); d != "" {
+			t.Errorf("%s (-want +got):\n%s", tt.name, d)
+		}
 	}
 }
 
@@ -263,8 +360,33 @@ func TestModificationRulesBack(t *testing.T) {
 	one.Accesses[1] = nil
 	down.Accesses[0].Down = true
 	down.Accesses[0].TEID = 0x777
-	ies, mar := modificationRules(one, two, 2)
-	want := `Create PDR
+	three := testSession()
+	three.Other, three.Reports.AccessAvailability = &Other{Steering: Steering{Mode: steer.SmallestDelay}}, true
+	three.Steering.Thresholds = steer.Thresholds{RTT: 1000}
+	ies, mars := modificationRules(three, two, marIDs{1, 4})
+	want := `Update MAR
+  MAR ID 0001
+  Thresholds 00
+Remove MAR
+  MAR ID 0004
+Update PDR
+  PDR ID 0003
+  MAR ID 0001
+Update PDR
+  PDR ID 0004
+  MAR ID 0001
+Remove PDR
+  PDR ID 0005
+Remove PDR
+  PDR ID 0006
+Remove SRR
+  SRR ID 01
+`
+	if d := cmp.Diff(want, render(parsed(t, ies))); d != "" || mars != (marIDs{1}) {
+		t.Errorf("no other steering any more: MARs %v, rules (-want +got):\n%s", mars, d)
+	}
+	ies, mars = modificationRules(one, two, marIDs{2})
+	want = `Create PDR
   PDR ID 0002
   Precedence 000000ff
   PDI
@@ -289,10 +411,10 @@ Update MAR
     FAR ID 00000003
     Priority 01
 `
-	if d := cmp.Diff(want, render(parsed(t, ies))); d != "" || mar != 2 {
-		t.Errorf("an access joins: MAR %d, rules (-want +got):\n%s", mar, d)
+	if d := cmp.Diff(want, render(parsed(t, ies))); d != "" || mars != (marIDs{2}) {
+		t.Errorf("an access joins: MARs %v, rules (-want +got):\n%s", mars, d)
 	}
-	ies, _ = modificationRules(down, two, 1)
+	ies, _ = modificationRules(down, two, marIDs{1})
 	want = `Update FAR
   FAR ID 00000002
   Apply Action 02
@@ -311,19 +433,19 @@ func TestModificationRulesRandom(t *testing.T) {
 	modified := 0
 	rapid.Check(t, func(t *rapid.T) {
 		have := randomSession(t)
-		mar := firstMAR
+		mars := firstMARs(&have)
 		store := &ruleStore{}
 		if err := store.apply(parsed(t, establishmentRules(&have))); err != nil {
 			t.Fatal(err)
 		}
 		for range rapid.IntRange(1, 5).Draw(t, "steps") {
 			want := randomSession(t)
-			want.UE, want.DNN = have.UE, have.DNN
+			want.UE, want.DNN, want.ATSSS = have.UE, have.DNN, have.ATSSS
 			if mustReplace(&have, &want) {
 				t.Fatal("nothing asks for a replacement")
 			}
 			var ies []*ie.IE
-			ies, mar = modificationRules(&have, &want, mar)
+			ies, mars = modificationRules(&have, &want, mars)
 			if err := store.apply(parsed(t, ies)); err != nil {
 				t.Fatalf("%v; rules:\n%s", err, render(ies))
 			}
@@ -349,6 +471,8 @@ func TestMustReplace(t *testing.T) {
 		"UE count":   func(s *Session) { s.UE = s.UE[:1] },
 		"DNN":        func(s *Session) { s.DNN = "ims" },
 		"IP version": func(s *Session) { s.Accesses[0].Peer = netip.MustParseAddr("fd00::1") },
+		"ATSSS":      func(s *Session) { s.ATSSS.ATSSSLL = true },
+		"PMF":        func(s *Session) { s.ATSSS.PMF = &PMF{} },
 	} {
 		want := testSession()
 		change(want)

@@ -1,8 +1,10 @@
 package smf
 
 import (
+	"fmt"
 	"net/netip"
 	"sync"
+	"time"
 
 	"github.com/wmnsk/go-pfcp/ie"
 	"github.com/wmnsk/go-pfcp/message"
@@ -93,6 +95,22 @@ func (s *SMF) serveReport(m *message.SessionReportRequest) message.Message {
 	if m.ReportType != nil {
 		kind = m.ReportType.Payload
 	}
-	s.log.Info("session report", "cp_seid", m.SEID(), "report_type", kind)
+	s.log.Info("session report", "cp_seid", m.SEID(), "report_type", fmt.Sprintf("%#x", kind))
+	reports, err := readReports(m.SEID(), m.SessionReport, time.Now())
+	if err != nil {
+		s.log.Warn("session report", "cp_seid", m.SEID(), "err", err)
+		return message.NewSessionReportResponse(0, 0, up, 0, 0, ie.NewCause(ie.CauseMandatoryIEIncorrect))
+	}
+	for _, r := range reports {
+		s.log.Info("access availability", "cp_seid", r.seid, "access", r.Access, "available", r.Available)
+	}
+	if len(reports) == 0 {
+		return message.NewSessionReportResponse(0, 0, up, 0, 0, ie.NewCause(ie.CauseRequestAccepted))
+	}
+	select {
+	case s.reports <- reports:
+	default: // Run is behind by as many as the channel holds
+		return nil // the UPF sends it again
+	}
 	return message.NewSessionReportResponse(0, 0, up, 0, 0, ie.NewCause(ie.CauseRequestAccepted))
 }

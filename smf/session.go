@@ -18,9 +18,12 @@ type session struct {
 	up     bool // the UPF has it; the fields below are valid
 	upSEID uint64
 	have   Session // as the UPF has it
-	mar    uint16  // number of its MAR
+	mars   marIDs  // numbers of its MARs
 	uplink [steer.NumAccesses]tunnel
 	broken bool // the UPF has it, but what it answered cannot be used
+
+	atsss   *ATSSSParameters // what the UPF has ready
+	reports []AccessReport   // see [SessionState]
 
 	err error // why the last request for it was refused
 }
@@ -54,13 +57,19 @@ func (s *SMF) establish(ctx context.Context, ses *session, want *Session) error 
 		return fmt.Errorf("%s: UP F-SEID of the answer: %w", name, err)
 	}
 	// From here on the session exists on the UPF, whatever else the answer lacks.
-	ses.up, ses.upSEID, ses.have, ses.mar = true, f.SEID, want.clone(), firstMAR
+	ses.up, ses.upSEID, ses.have, ses.mars = true, f.SEID, want.clone(), firstMARs(want)
 	ses.uplink = [steer.NumAccesses]tunnel{}
+	ses.atsss, ses.reports = nil, nil
 	s.seids.set(ses.cpSEID, ses.upSEID)
 	if err := ses.takeAnswer(name, resp.SEID(), resp.CreatedPDR); err != nil {
 		return err
 	}
+	if ses.atsss, err = takeParameters(&want.ATSSS, resp.ATSSSControlParameters); err != nil {
+		ses.broken = true
+		return fmt.Errorf("%s: %w", name, err)
+	}
 	s.log.Info("session established", "name", want.Name, "cp_seid", ses.cpSEID, "up_seid", ses.upSEID)
+	ses.atsss.log(s.log.With("name", want.Name))
 	return nil
 }
 
@@ -68,7 +77,7 @@ func (s *SMF) establish(ctx context.Context, ses *session, want *Session) error 
 // difference it sends nothing.
 func (s *SMF) modify(ctx context.Context, ses *session, want *Session) error {
 	const name = "Session Modification Request"
-	ies, mar := modificationRules(&ses.have, want, ses.mar)
+	ies, mars := modificationRules(&ses.have, want, ses.mars)
 	if len(ies) == 0 {
 		return nil
 	}
@@ -83,7 +92,7 @@ func (s *SMF) modify(ctx context.Context, ses *session, want *Session) error {
 	if err := accepted(name, resp.Cause, resp.OffendingIE, resp.FailedRuleID); err != nil {
 		return err
 	}
-	ses.have, ses.mar = want.clone(), mar
+	ses.have, ses.mars = want.clone(), mars
 	for _, a := range accessList {
 		if want.Accesses[a] == nil {
 			ses.uplink[a] = tunnel{}
@@ -167,9 +176,9 @@ func (ses *session) takeCreatedPDR(created *ie.IE) error {
 	return nil
 }
 
-// state is the session as the state file shows it.
-func (ses *session) state(name string) SessionState {
-	st := SessionState{Name: name, CPSEID: fmt.Sprintf("%#x", ses.cpSEID), Uplink: []Tunnel{}}
+// state is the session, which the policy wants, as the state file shows it.
+func (ses *session) state(want *Session) SessionState {
+	st := SessionState{Name: want.Name, UE: want.UE, CPSEID: fmt.Sprintf("%#x", ses.cpSEID), Uplink: []Tunnel{}}
 	if ses.err != nil {
 		st.Error = ses.err.Error()
 	}
@@ -177,6 +186,7 @@ func (ses *session) state(name string) SessionState {
 		return st
 	}
 	st.UPSEID = fmt.Sprintf("%#x", ses.upSEID)
+	st.ATSSS, st.Reports = ses.atsss, ses.reports
 	for _, a := range accessList {
 		if t := ses.uplink[a]; t.teid != 0 {
 			st.Uplink = append(st.Uplink, Tunnel{Access: a.String(), TEID: fmt.Sprintf("%#x", t.teid), Address: t.addr.String()})

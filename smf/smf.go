@@ -9,11 +9,13 @@
 // Implemented: association setup and release (§6.2.6, §6.2.8), also when the UPF asks for
 // it (§6.2.7.3): a new association is then tried until the UPF takes one. Heartbeats and
 // restart detection (§6.2.2, TS 23.007 §19A), session establishment, modification
-// and deletion (§6.3) with PDR, FAR, QER and MAR.
+// and deletion (§6.3) with PDR, FAR, QER, MAR and SRR; ATSSS (§5.20): every steering mode
+// with its thresholds and indicator, for TCP by MPTCP and for other traffic by ATSSS-LL,
+// the ATSSS control parameters, and access availability reports.
 //
-// Left out: URR, BAR, buffering, SDF filters, more than one QoS flow a session,
-// PMF, MPTCP parameters (transport converter), thresholds; N1, N2 and everything
-// else that a whole SMF does. UE addresses and radio tunnels come from the policy.
+// Left out: URR, BAR, buffering, SDF filters other than "TCP", more than one QoS flow a
+// session; N1, N2 and everything else that a whole SMF does. UE addresses and radio
+// tunnels come from the policy; what the UE is to be told stands in the state file.
 package smf
 
 import (
@@ -65,6 +67,7 @@ type SMF struct {
 	policies chan policyChange
 	upfTimes chan time.Time // Recovery Time Stamps in the UPF's heartbeat requests
 	releases chan struct{}  // the UPF asks for the release of the association
+	reports  chan []availability
 	seids    seidTable
 
 	// Of the goroutine of Run alone.
@@ -105,6 +108,7 @@ func New(cfg Config) (*SMF, error) {
 		policies:    make(chan policyChange, 1),
 		upfTimes:    make(chan time.Time, 1),
 		releases:    make(chan struct{}, 1),
+		reports:     make(chan []availability, 64),
 		policy:      cfg.Policy.Clone(),
 		uncounted:   true,
 		association: Down,
@@ -220,6 +224,10 @@ func (s *SMF) work(ctx context.Context) error {
 			beat.Reset(s.policy.Heartbeat)
 		case <-s.releases:
 			s.goodbye(ctx)
+		case reports := <-s.reports:
+			for _, r := range reports {
+				s.takeReport(r)
+			}
 		case at := <-s.upfTimes:
 			s.seeRecovery(at)
 		case <-beat.C:
@@ -360,8 +368,9 @@ func (s *SMF) state() State {
 		st.Error = s.err.Error()
 	}
 	for i := range s.policy.Sessions {
-		if ses := s.sessions[s.policy.Sessions[i].Name]; ses != nil {
-			st.Sessions = append(st.Sessions, ses.state(s.policy.Sessions[i].Name))
+		want := &s.policy.Sessions[i]
+		if ses := s.sessions[want.Name]; ses != nil {
+			st.Sessions = append(st.Sessions, ses.state(want))
 		}
 	}
 	return st

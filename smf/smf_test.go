@@ -150,11 +150,11 @@ func TestLife(t *testing.T) {
 	want := State{
 		Association: Up, Generation: 1,
 		Sessions: []SessionState{{
-			Name: "ue1", CPSEID: "0x1", UPSEID: "0x1",
+			Name: "ue1", UE: testSession().UE, CPSEID: "0x1", UPSEID: "0x1",
 			Uplink: []Tunnel{{"3gpp", "0x101", "10.100.1.1"}, {"non-3gpp", "0x102", "10.100.1.1"}},
 		}},
 	}
-	if d := cmp.Diff(want, got); d != "" {
+	if d := cmp.Diff(want, got, compareAddrs); d != "" {
 		t.Errorf("state (-want +got):\n%s", d)
 	}
 	wantNames(t, upf, setup, create)
@@ -543,4 +543,113 @@ func TestNewRefuses(t *testing.T) {
 	if _, err := New(Config{Policy: p, Local: taken}); err == nil || !strings.Contains(err.Error(), taken.String()) {
 		t.Errorf("an address that is taken: error %v", err)
 	}
+}
+
+// TestATSSSParameters: what the UPF answers stands in the state file.
+func TestATSSSParameters(t *testing.T) {
+	upf := newFakeUPF(t)
+	qfi := uint8(5)
+	full := pfcp.ATSSSParameters{
+		MPTCP: &pfcp.MPTCPParameters{
+			Proxy: pfcp.MPTCPAddress{Type: pfcp.TransportConverter, Port: 7000, IPv4: netip.MustParseAddr("10.60.255.1"), IPv6: netip.MustParseAddr("fd00::1")},
+			LinkSpecific: pfcp.LinkSpecific{
+				IPv4: [2]netip.Addr{netip.MustParseAddr("10.61.0.1"), netip.MustParseAddr("10.61.0.2")},
+				IPv6: [2]netip.Addr{{}, netip.MustParseAddr("fd00::2")},
+			},
+		},
+		ATSSSLL: true,
+		PMF: []pfcp.PMFParameters{
+			{Address: pfcp.PMFAddress{IPv4: netip.MustParseAddr("10.60.255.2"), Port: [2]uint16{6001, 6002}}},
+			{Address: pfcp.PMFAddress{IPv4: netip.MustParseAddr("10.60.255.3"), Port: [2]uint16{6003, 6004}}, QFI: &qfi},
+		},
+	}
+	upf.change(func() { upf.parameters = full.IE() })
+	p := testPolicy()
+	p.Sessions[0].ATSSS = ATSSS{MPTCP: true, ATSSSLL: true, PMF: &PMF{QFIs: []uint8{5}}}
+	r := start(t, upf, p)
+	got := r.await("settled state", settled).Sessions[0].ATSSS
+	want := &ATSSSParameters{
+		MPTCP: &MPTCPParameters{
+			Proxy: []netip.AddrPort{netip.MustParseAddrPort("10.60.255.1:7000"), netip.MustParseAddrPort("[fd00::1]:7000")}, ProxyType: 1,
+			LinkSpecific: LinkSpecific{
+				TGPP:    []netip.Addr{netip.MustParseAddr("10.61.0.1")},
+				NonTGPP: []netip.Addr{netip.MustParseAddr("10.61.0.2"), netip.MustParseAddr("fd00::2")},
+			},
+		},
+		ATSSSLL: true,
+		PMF: []PMFParameters{
+			{Addresses: []netip.Addr{netip.MustParseAddr("10.60.255.2")}, Ports: PMFPorts{6001, 6002}},
+			{QFI: 5, Addresses: []netip.Addr{netip.MustParseAddr("10.60.255.3")}, Ports: PMFPorts{6003, 6004}},
+		},
+	}
+	if d := cmp.Diff(want, got, compareAddrs, compareAddrPorts); d != "" {
+		t.Errorf("parameters (-want +got):\n%s", d)
+	}
+
+	for name, answer := range map[string]*ie.IE{
+		"ATSSS Control Parameters": nil,
+		"MPTCP Parameters":         (&pfcp.ATSSSParameters{ATSSSLL: true, PMF: full.PMF}).IE(),
+		"ATSSS-LL Parameters":      (&pfcp.ATSSSParameters{MPTCP: full.MPTCP, PMF: full.PMF}).IE(),
+		"PMF Parameters":           (&pfcp.ATSSSParameters{MPTCP: full.MPTCP, ATSSSLL: true}).IE(),
+	} {
+		upf.change(func() { upf.parameters = answer })
+		p.Sessions[0].UE[1] = p.Sessions[0].UE[1].Next() // another session
+		st := r.apply(p)
+		if want := create + ": the answer has no " + name; st.Sessions[0].Error != want {
+			t.Errorf("error %q, want %q", st.Sessions[0].Error, want)
+		}
+	}
+	upf.change(func() { upf.parameters = ie.NewGroupedIE(ie.ATSSSControlParameters, ie.NewGroupedIE(ie.PMFParameters)) })
+	p.Sessions[0].UE[1] = p.Sessions[0].UE[1].Next()
+	if st := r.apply(p); !strings.Contains(st.Sessions[0].Error, "PMF Parameters without IE 230") {
+		t.Errorf("malformed parameters: state %+v", st)
+	}
+}
+
+// TestReports: access availability reports stand in the state file, the newest of many.
+func TestReports(t *testing.T) {
+	upf := newFakeUPF(t)
+	p := testPolicy()
+	p.Sessions[0].Reports.AccessAvailability = true
+	r := start(t, upf, p)
+	r.await("settled state", settled)
+	report := func(seid uint64, ies ...*ie.IE) uint8 {
+		t.Helper()
+		m, err := upf.endpoint.Request(t.Context(), r.smf.LocalAddr(), message.NewSessionReportRequest(0, 0, seid, 0, 0,
+			append(ies, pfcp.ReportSESR.IE())...))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return pfcp.ParseCause(m.(*message.SessionReportResponse).Cause)
+	}
+	available := func(list ...pfcp.AccessAvailability) *ie.IE {
+		return (&pfcp.SessionReport{SRR: 1, Availability: list}).IE()
+	}
+	if c := report(1, available(pfcp.AccessAvailability{Access: 1}, pfcp.AccessAvailability{Access: 0, Available: true})); c != ie.CauseRequestAccepted {
+		t.Errorf("cause %d", c)
+	}
+	begin := time.Now()
+	st := r.await("reports", func(s State) bool { return len(s.Sessions[0].Reports) == 2 })
+	for i, want := range []AccessReport{{Access: "non-3gpp"}, {Access: "3gpp", Available: true}} {
+		got := st.Sessions[0].Reports[i]
+		if age := begin.Sub(got.Time); age < 0 || age > patience {
+			t.Errorf("report %d is of %v", i, got.Time)
+		}
+		if got.Time = want.Time; got != want {
+			t.Errorf("report %d is %+v, want %+v", i, got, want)
+		}
+	}
+	if c := report(77, available(pfcp.AccessAvailability{})); c != ie.CauseSessionContextNotFound {
+		t.Errorf("a report of no session of ours: cause %d", c)
+	}
+	if c := report(1, ie.New(ie.SessionReport, nil)); c != ie.CauseMandatoryIEIncorrect {
+		t.Errorf("a report without an SRR: cause %d", c)
+	}
+	for range maxReports {
+		report(1, available(pfcp.AccessAvailability{Access: 0}))
+	}
+	r.await("the newest reports", func(s State) bool {
+		reports := s.Sessions[0].Reports
+		return len(reports) == maxReports && !reports[0].Available
+	})
 }

@@ -73,6 +73,11 @@ version: 1.0.3
 pfcp: {addr: 127.88.5.1, nodeID: 127.88.5.1, retransTimeout: 1s, maxRetrans: 3}
 gtpu: {forwarder: gtp5g, ifList: [{addr: 10.100.1.1, type: N3}]}
 dnnList: [{dnn: internet, cidr: 10.60.0.0/16}]
+braid:
+  atsss:
+    converter: {addrs: [10.61.0.1], port: 5124}
+    linkSpecific: [10.62.0.0/24]
+    pmf: {addrs: [10.61.0.2], 3gpp: 10500, non-3gpp: 10501}
 `))
 	if err != nil {
 		t.Fatal(err)
@@ -106,7 +111,35 @@ dnnList: [{dnn: internet, cidr: 10.60.0.0/16}]
 		{"redundant", func() { s.Steering.Mode = steer.Redundant }},
 		{"a primary access", func() { s.Accesses[0].Priority, s.Accesses[1].Priority = steer.Secondary, steer.Primary }},
 		{"none", func() { s.Accesses[0].Priority, s.Accesses[1].Priority = steer.Active, steer.Standby }},
-		{"active-standby", func() { s.Steering.Mode = steer.ActiveStandby }},
+		{"redundant with a threshold", func() { s.Steering.Thresholds = steer.Thresholds{RTT: 100_000} }},
+		{"priority-based with the same", func() { s.Steering.Mode, s.Accesses[0].Priority = steer.PriorityBased, steer.High }},
+		{"two thresholds", func() { s.Steering.Thresholds = steer.Thresholds{RTT: 100_000, PLR: 5, HasPLR: true} }},
+		{"other thresholds", func() { s.Steering.Thresholds = steer.Thresholds{HasPLR: true} }},
+		{"none", func() { s.Steering.Thresholds = steer.Thresholds{} }},
+		{"smallest-delay", func() { s.Steering.Mode = steer.SmallestDelay }},
+		{"autonomous", func() {
+			s.Steering.Mode, s.Steering.Indicator, s.Accesses[1].Weight = steer.LoadBalancing, steer.Autonomous, 0
+		}},
+		{"ue-assistance", func() { s.Steering.Indicator = steer.UEAssistance }},
+		{"thresholds in its place", func() { s.Steering.Indicator, s.Steering.Thresholds = 0, steer.Thresholds{RTT: 1000} }},
+		{"other traffic", func() { s.Other = &Other{Steering: Steering{Functionality: steer.ATSSSLL, Mode: steer.SmallestDelay}} }},
+		{"other traffic in another mode", func() {
+			s.Other.Mode, s.Other.Shares[1] = steer.PriorityBased, &Share{Priority: steer.Low}
+		}},
+		{"both modes at once", func() {
+			s.Steering.Mode, s.Steering.Thresholds, s.Other.Mode = steer.SmallestDelay, steer.Thresholds{}, steer.Redundant
+		}},
+		{"non-3gpp leaves both", func() { s.Accesses[1], s.Other.Shares[1] = nil, nil }},
+		{"non-3gpp comes back to both", func() {
+			s.Accesses[1] = &Access{Peer: netip.MustParseAddr("10.100.2.9"), TEID: 7, Priority: steer.Standby}
+		}},
+		{"all in one again", func() { s.Other = nil }},
+		{"reports", func() { s.Reports.AccessAvailability = true }},
+		{"no reports", func() { s.Reports.AccessAvailability = false }},
+		{"active-standby", func() { s.Steering.Mode, s.Accesses[0].Priority = steer.ActiveStandby, steer.Active }},
+		{"ATSSS control information", func() {
+			s.ATSSS = ATSSS{MPTCP: true, ATSSSLL: true, PMF: &PMF{NoRTT: true, QFIs: []uint8{9}}}
+		}},
 		{"other addresses", func() { s.UE = []netip.Addr{netip.MustParseAddr("10.60.0.7")} }},
 	} {
 		step.change()
@@ -183,26 +216,65 @@ func checkRules(t *testing.T, step string, got *dataplane.Rules, want *Session, 
 	if d := cmp.Diff(st.Uplink, uplink); d != "" {
 		t.Errorf("%s: uplink tunnels (-state file +UPF):\n%s", step, d)
 	}
-	if len(got.Downlink) != len(want.UE) {
-		t.Errorf("%s: %d downlink PDRs, want %d", step, len(got.Downlink), len(want.UE))
+	checkATSSS(t, step, got.ATSSS, &want.ATSSS, st.ATSSS)
+	count := len(want.UE)
+	if want.Other != nil {
+		count *= 2
+	}
+	if len(got.Downlink) != count {
+		t.Errorf("%s: %d downlink PDRs, want %d", step, len(got.Downlink), count)
 	}
 	for _, pdr := range got.Downlink {
+		rule := want.mar(mainMAR)
+		if want.Other != nil && len(pdr.Filters) == 0 {
+			rule = want.mar(otherMAR)
+		} else if want.Other != nil && (pdr.Filters[0].Protocol != 6 || pdr.Precedence >= got.Downlink[len(got.Downlink)-1].Precedence) {
+			t.Errorf("%s: PDR %d of precedence %d has the filters %+v", step, pdr.ID, pdr.Precedence, pdr.Filters)
+		}
 		if pdr.MAR == nil || len(pdr.QERs) != 1 || pdr.QERs[0].QFI != want.QFI {
 			t.Fatalf("%s: downlink %+v", step, pdr)
 		}
 		m := pdr.MAR
-		if m.Policy.Functionality != want.Steering.Functionality || m.Policy.Mode != want.Steering.Mode {
-			t.Errorf("%s: MAR %+v, want %+v", step, m.Policy, want.Steering)
+		is := Steering{m.Policy.Functionality, m.Policy.Mode, m.Policy.Indicator, m.Policy.Thresholds}
+		if is != rule.Steering {
+			t.Errorf("%s: MAR %+v, want %+v", step, is, rule.Steering)
 		}
 		for _, a := range accessList {
-			checkAccess(t, fmt.Sprintf("%s, %s", step, a), m, a, want)
+			checkAccess(t, fmt.Sprintf("%s, %s", step, a), m, a, want.Accesses[a], rule)
 		}
 	}
 }
 
-func checkAccess(t *testing.T, what string, m *dataplane.MAR, a steer.Access, want *Session) {
+// checkATSSS compares what a UPF's session has of ATSSS with what was asked for and what the
+// SMF was told.
+func checkATSSS(t *testing.T, step string, got *dataplane.ATSSS, want *ATSSS, st *ATSSSParameters) {
 	t.Helper()
-	acc, far := want.Accesses[a], m.FAR[a]
+	if want.equal(&ATSSS{}) {
+		if st != nil {
+			t.Errorf("%s: ATSSS control parameters %+v", step, st)
+		}
+		return
+	}
+	if got == nil || st == nil || st.MPTCP == nil || len(st.PMF) != 1+len(want.PMF.QFIs) || !st.ATSSSLL {
+		t.Fatalf("%s: ATSSS control parameters %+v, of the UPF %+v", step, st, got)
+	}
+	for _, d := range []string{
+		cmp.Diff(got.Converter, st.MPTCP.Proxy, compareAddrPorts),
+		cmp.Diff(got.LinkSpecific[0], st.MPTCP.LinkSpecific.TGPP, compareAddrs),
+		cmp.Diff(got.LinkSpecific[1], st.MPTCP.LinkSpecific.NonTGPP, compareAddrs),
+		cmp.Diff(got.PMF.Addrs, st.PMF[0].Addresses, compareAddrs),
+		cmp.Diff(got.PMF.Port, [2]uint16{st.PMF[0].Ports.TGPP, st.PMF[0].Ports.NonTGPP}),
+		cmp.Diff(got.PMF.QFIs, want.PMF.QFIs), cmp.Diff(got.PMF.NoRTT, want.PMF.NoRTT),
+	} {
+		if d != "" {
+			t.Errorf("%s (-UPF +state file):\n%s", step, d)
+		}
+	}
+}
+
+func checkAccess(t *testing.T, what string, m *dataplane.MAR, a steer.Access, acc *Access, want *mar) {
+	t.Helper()
+	far := m.FAR[a]
 	if usable := acc != nil && !acc.Down; m.Policy.Usable.Has(a) != usable {
 		t.Errorf("%s: usable is %v", what, !usable)
 	}
@@ -212,11 +284,9 @@ func checkAccess(t *testing.T, what string, m *dataplane.MAR, a steer.Access, wa
 		t.Errorf("%s: FAR %+v", what, far)
 	case far.OuterHeader.TEID != acc.TEID || far.OuterHeader.Peer.Addr() != acc.Peer:
 		t.Errorf("%s: outer header %+v, want %s TEID %#x", what, far.OuterHeader, acc.Peer, acc.TEID)
-	case want.Steering.Mode == steer.LoadBalancing && m.Policy.Weight[a] != acc.Weight:
-		t.Errorf("%s: weight %d, want %d", what, m.Policy.Weight[a], acc.Weight)
-	case want.Steering.Mode == steer.ActiveStandby && m.Policy.Priority[a] != acc.Priority:
-		t.Errorf("%s: priority %d, want %d", what, m.Policy.Priority[a], acc.Priority)
-	case want.Steering.Mode == steer.Redundant && (m.Policy.Priority[a] == steer.Primary) != (acc.Priority == steer.Primary):
-		t.Errorf("%s: priority %d, want %d", what, m.Policy.Priority[a], acc.Priority)
+	case want.Mode == steer.LoadBalancing && m.Policy.Weight[a] != want.shares[a].Weight:
+		t.Errorf("%s: weight %d, want %d", what, m.Policy.Weight[a], want.shares[a].Weight)
+	case want.Mode != steer.LoadBalancing && ranked(want.Mode) && m.Policy.Priority[a] != rank(want.shares[a], want.Mode):
+		t.Errorf("%s: priority %d, want %d", what, m.Policy.Priority[a], rank(want.shares[a], want.Mode))
 	}
 }
