@@ -23,7 +23,9 @@ type labCmd struct {
 	Exec   labExecCmd   `cmd:"" help:"Run a command in a namespace of the lab: ue, gnb, n3iwf, upf, smf or dn."`
 	Link   labLinkCmd   `cmd:"" help:"Show or change what an access does to packets."`
 	Status labStatusCmd `cmd:"" help:"Show namespaces, processes, accesses and sessions."`
+	PMF    labPMFCmd    `cmd:"" name:"pmf" help:"Have the UE's PMF report an access, or tell how the uplink is split."`
 	Access labAccessCmd `cmd:"" hidden:"" help:"Be one access (started by up)."`
+	UE     labUECmd     `cmd:"" name:"ue" hidden:"" help:"Be the UE's part of ATSSS (started by up)."`
 }
 
 type labUpCmd struct {
@@ -242,3 +244,40 @@ type labAccessCmd struct {
 }
 
 func (c *labAccessCmd) Run(ctx context.Context) error { return lab.RunAccess(ctx, c.Config) }
+
+type labUECmd struct{}
+
+func (c *labUECmd) Run(ctx context.Context, p *labCmd) error { return lab.RunUE(ctx, p.Name) }
+
+type labPMFCmd struct {
+	Access string `arg:"" optional:"" default:"" enum:"3gpp,non-3gpp," help:"3gpp or non-3gpp: the access that --up or --down is of."`
+	Up     bool   `xor:"updown" help:"Report that the access is available."`
+	Down   bool   `xor:"updown" help:"Report that it is unavailable; what it carries stays as it is."`
+	Assist *uint8 `placeholder:"PERCENT" help:"Tell the UPF how much of the uplink goes over 3gpp, in steps of 10 percent."`
+}
+
+func (c *labPMFCmd) Run(p *labCmd) error {
+	if (c.Access != "") != (c.Up || c.Down) {
+		return errors.New("an access goes with --up or --down")
+	}
+	if c.Access == "" && c.Assist == nil {
+		return errors.New("nothing to tell: name an access with --up or --down, or --assist")
+	}
+	l, err := lab.Open(p.Name)
+	if err != nil {
+		return err
+	}
+	if c.Access != "" {
+		a, err := lab.ParseAccess(c.Access)
+		if err != nil {
+			return err
+		}
+		if err := l.ReportAccess(a, c.Up); err != nil {
+			return err
+		}
+	}
+	if c.Assist != nil {
+		return l.Assist(*c.Assist)
+	}
+	return nil
+}

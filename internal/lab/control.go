@@ -1,18 +1,11 @@
 package lab
 
 import (
-	"bufio"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
-	"os"
-	"time"
 )
-
-// The control socket of an access process takes one request a line, as JSON, and
-// answers each with one line.
 
 // request changes what it names; the answer always has the whole state.
 type request struct {
@@ -101,45 +94,13 @@ func (a *access) stats() Stats {
 
 // serveControl answers requests until the listener is closed.
 func (a *access) serveControl(ctx context.Context) (net.Listener, error) {
-	if err := os.Remove(a.cfg.Control); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return nil, fmt.Errorf("control socket: %w", err)
-	}
-	l, err := net.Listen("unix", a.cfg.Control)
-	if err != nil {
-		return nil, fmt.Errorf("control socket: %w", err)
-	}
-	go func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return // closed
-			}
-			go a.serveConn(ctx, c)
-		}
-	}()
-	return l, nil
-}
-
-func (a *access) serveConn(ctx context.Context, c net.Conn) {
-	defer c.Close()
-	defer context.AfterFunc(ctx, func() { c.Close() })()
-	lines := bufio.NewScanner(c)
-	answers := json.NewEncoder(c)
-	for lines.Scan() {
-		var resp response
-		var req request
-		err := json.Unmarshal(lines.Bytes(), &req)
-		if err == nil {
-			err = a.apply(&req)
-		}
-		if err != nil {
+	return serveLines(ctx, a.cfg.Control, func(_ context.Context, req request) (resp response) {
+		if err := a.apply(&req); err != nil {
 			resp.Error = err.Error()
 		}
 		resp.Stats = a.stats()
-		if answers.Encode(&resp) != nil {
-			return
-		}
-	}
+		return resp
+	})
 }
 
 // apply does all of a request or, if a value is out of its range, nothing.
@@ -175,25 +136,12 @@ func (t *Tunnel) validate() error {
 
 // ask sends one request to the access process behind the control socket path.
 func ask(path string, req request) (Stats, error) {
-	c, err := net.DialTimeout("unix", path, controlTimeout)
-	if err != nil {
-		return Stats{}, err
-	}
-	defer c.Close()
-	if err := c.SetDeadline(time.Now().Add(controlTimeout)); err != nil {
-		return Stats{}, err
-	}
-	if err := json.NewEncoder(c).Encode(&req); err != nil {
-		return Stats{}, err
-	}
 	var resp response
-	if err := json.NewDecoder(c).Decode(&resp); err != nil {
-		return Stats{}, fmt.Errorf("answer of %s: %w", path, err)
+	if err := askLine(path, &req, &resp); err != nil {
+		return Stats{}, err
 	}
 	if resp.Error != "" {
 		return Stats{}, errors.New(resp.Error)
 	}
 	return resp.Stats, nil
 }
-
-const controlTimeout = 5 * time.Second

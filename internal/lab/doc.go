@@ -14,6 +14,9 @@
 // GTP-U socket of the gNB or N3IWF, and delays, drops, reorders, duplicates, marks and
 // rate-limits what passes ([Impairment]); so the lab needs no netem.
 //
+// Where the session's policy asks for ATSSS control parameters, a process more is the
+// UE's part of it ([RunUE]): link-specific addresses on its devices, and a PMF.
+//
 // Each lab has a name; its namespaces are <name>-ue, <name>-gnb and so on under
 // /run/netns, its state is in /run/braid/<name>. Nothing in the host's own
 // namespace changes: no interface, route or sysctl.

@@ -27,15 +27,24 @@ const DefaultName = "braid"
 
 // Addresses of the lab. They are the same in every lab: namespaces keep them apart.
 var (
-	UEAddr      = [steer.NumAccesses]netip.Addr{addr("10.60.0.1"), addr("10.60.0.2")}
-	UEAddr6     = [steer.NumAccesses]netip.Addr{addr("fd00:60::1"), addr("fd00:60::2")}
-	UPFN3Addr   = addr("10.100.1.1") // the UPF's only N3 address, for both accesses
-	UPFN4Addr   = addr("10.100.4.1")
-	SMFAddr     = addr("10.100.4.2")
-	DNAddr      = addr("10.100.6.2")
-	DNAddr6     = addr("fd00:100:6::2")
-	UEPool      = netip.MustParsePrefix("10.60.0.0/16") // what dn routes to the UPF
-	UEPool6     = netip.MustParsePrefix("fd00:60::/64")
+	UEAddr    = [steer.NumAccesses]netip.Addr{addr("10.60.0.1"), addr("10.60.0.2")}
+	UEAddr6   = [steer.NumAccesses]netip.Addr{addr("fd00:60::1"), addr("fd00:60::2")}
+	UPFN3Addr = addr("10.100.1.1") // the UPF's only N3 address, for both accesses
+	UPFN4Addr = addr("10.100.4.1")
+	SMFAddr   = addr("10.100.4.2")
+	DNAddr    = addr("10.100.6.2")
+	DNAddr6   = addr("fd00:100:6::2")
+	UEPool    = netip.MustParsePrefix("10.60.0.0/16") // what dn routes to the UPF
+	UEPool6   = netip.MustParsePrefix("fd00:60::/64")
+
+	// What the UPF tells UEs of itself: the MPTCP proxy's address and link-specific ones.
+	ConverterAddr     = addr("10.61.0.1")
+	ConverterAddr6    = addr("fd00:61::1")
+	LinkSpecificPool  = netip.MustParsePrefix("10.62.0.0/16")
+	LinkSpecificPool6 = netip.MustParsePrefix("fd00:62::/48")
+	pmfAddr           = addr("10.61.0.2")
+	pmfAddr6          = addr("fd00:61::2")
+
 	upfN6Addr   = addr("10.100.6.1")
 	upfN6Addr6  = addr("fd00:100:6::1")
 	n3iwfGWAddr = addr("10.100.2.1") // the UPF's side of the N3IWF's link

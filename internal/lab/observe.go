@@ -2,14 +2,10 @@ package lab
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io"
-	"io/fs"
 	"os"
 	"strconv"
 	"strings"
-	"text/tabwriter"
 
 	"golang.org/x/sys/unix"
 
@@ -170,92 +166,4 @@ func (l *Lab) PID(name string) (int, error) {
 		return 0, fmt.Errorf("lab %s: process %s: %w", l.name, name, os.ErrProcessDone)
 	}
 	return p.PID, nil
-}
-
-// PrintStatus writes a table of all that the lab consists of, for a person.
-func (l *Lab) PrintStatus(w io.Writer) error {
-	t := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
-	fmt.Fprintf(t, "lab %s\t%s\n\n", l.name, l.dir)
-	l.printNamespaces(t)
-	if err := l.printProcesses(t); err != nil {
-		return err
-	}
-	l.printAccesses(t)
-	if err := l.printSessions(t); err != nil {
-		return err
-	}
-	return t.Flush()
-}
-
-func (l *Lab) printNamespaces(w io.Writer) {
-	notes := map[string]string{
-		UE:    fmt.Sprintf("ue0 %v, ue1 %v", UEAddr[0], UEAddr[1]),
-		GNB:   fmt.Sprintf("%v", accessPlans[0].n3),
-		N3IWF: fmt.Sprintf("%v", accessPlans[1].n3),
-		UPF:   fmt.Sprintf("N3 %v, N4 %v, N6 %v", UPFN3Addr, UPFN4Addr, upfN6Addr),
-		SMF:   SMFAddr.String(),
-		DN:    fmt.Sprintf("%v, http://%v/", DNAddr, DNAddr),
-	}
-	fmt.Fprint(w, "NAMESPACE\tADDRESSES\n")
-	for _, role := range Roles() {
-		fmt.Fprintf(w, "%s\t%s\n", l.Namespace(role), notes[role])
-	}
-}
-
-func (l *Lab) printProcesses(w io.Writer) error {
-	ps, err := l.processes()
-	if err != nil {
-		return err
-	}
-	fmt.Fprint(w, "\nPROCESS\tPID\tSTATE\n")
-	for _, p := range ps {
-		state := "runs"
-		if !p.alive() {
-			state = "has ended: see " + l.path(p.Name+".log")
-		}
-		fmt.Fprintf(w, "%s\t%d\t%s\n", p.Name, p.PID, state)
-	}
-	return nil
-}
-
-func (l *Lab) printAccesses(w io.Writer) {
-	fmt.Fprint(w, "\nACCESS\tWAY\tPACKETS\tBYTES\tLOST\tQUEUE FULL\tDOWN\tOTHER DROPS\tREORDERED\tDUPLICATED\tIMPAIRMENT\n")
-	var all [steer.NumAccesses]Stats
-	for a := range steer.Access(steer.NumAccesses) {
-		s, err := l.AccessStats(a)
-		if err != nil {
-			fmt.Fprintf(w, "%v\t%v\n", a, err)
-			continue
-		}
-		for _, d := range []Direction{DirectionUp, DirectionDown} {
-			c := s.Of(d)
-			fmt.Fprintf(w, "%v\t%v\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%v\n", a, d, c.Packets, c.Bytes, c.Lost, c.QueueFull, c.BlackHole,
-				c.Overflow+c.SendFailed+c.Malformed, c.Reordered, c.Duplicated, c.Impairment)
-		}
-		all[a] = s
-	}
-	fmt.Fprint(w, "\nACCESS\tUPLINK TUNNEL\tECHO REQUESTS\tERROR INDICATIONS\tEND MARKERS\tUNKNOWN TEID\n")
-	for a, s := range all {
-		tunnel := "unknown"
-		if s.Tunnel != nil {
-			tunnel = fmt.Sprintf("%#x at %v", s.Tunnel.TEID, s.Tunnel.Peer)
-		}
-		fmt.Fprintf(w, "%v\t%s\t%d\t%d\t%d\t%d\n", steer.Access(a), tunnel, s.Echo, s.Errors, s.EndMarkers, s.UnknownTEID)
-	}
-}
-
-func (l *Lab) printSessions(w io.Writer) error {
-	st, err := l.SMFState()
-	if errors.Is(err, fs.ErrNotExist) {
-		fmt.Fprint(w, "\nno session: the lab runs no smf\n")
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	fmt.Fprintf(w, "\nASSOCIATION\t%s %s\n", st.Association, st.Error)
-	for _, s := range st.Sessions {
-		fmt.Fprintf(w, "session %s\tUP SEID %s %s\n", s.Name, s.UPSEID, s.Error)
-	}
-	return nil
 }

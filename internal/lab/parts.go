@@ -195,6 +195,20 @@ type upfConfigDNN struct {
 	CIDR string `yaml:"cidr"`
 }
 
+// atsssConfig is the section braid.atsss of the lab's UPF. Its PMF never rests: what the
+// tests see is not to depend on traffic.
+func (o *Options) atsssConfig() map[string]any {
+	proxy, pmf, link := []string{ConverterAddr.String()}, []string{pmfAddr.String()}, []string{LinkSpecificPool.String()}
+	if o.IPv6 {
+		proxy, pmf, link = append(proxy, ConverterAddr6.String()), append(pmf, pmfAddr6.String()), append(link, LinkSpecificPool6.String())
+	}
+	return map[string]any{
+		"converter":    map[string]any{"addrs": proxy},
+		"linkSpecific": link,
+		"pmf":          map[string]any{"addrs": pmf, "interval": "250ms", "idle": "0s"},
+	}
+}
+
 func (l *Lab) upfConfig() *upfConfig {
 	c := &upfConfig{Version: "1.0.3", Description: "lab " + l.name}
 	c.PFCP.Addr, c.PFCP.NodeID = UPFN4Addr.String(), UPFN4Addr.String()
@@ -206,11 +220,9 @@ func (l *Lab) upfConfig() *upfConfig {
 		c.DNNList = append(c.DNNList, upfConfigDNN{labDNN, UEPool6.String()})
 	}
 	c.Logger.Enable, c.Logger.Level = true, "info"
-	c.Braid = maps.Clone(l.opts.UPFConfig)
+	c.Braid = map[string]any{"atsss": l.opts.atsssConfig()}
+	maps.Copy(c.Braid, l.opts.UPFConfig)
 	if l.opts.Workers > 0 {
-		if c.Braid == nil {
-			c.Braid = map[string]any{}
-		}
 		c.Braid["workers"] = l.opts.Workers
 	}
 	return c
@@ -306,7 +318,7 @@ func (l *Lab) startSMF(ctx context.Context) error {
 		}
 		return err
 	}
-	return nil
+	return l.startUE(ctx, &policy)
 }
 
 // awaitSessions waits until the smf has applied policy load number generation and
@@ -345,8 +357,8 @@ func (l *Lab) missingTunnel(st *smf.State) (string, error) {
 	return "", nil
 }
 
-// SetPolicy gives the smf a new policy and returns when the UPF has accepted it and
-// the accesses use its tunnels. It waits 20 seconds at most.
+// SetPolicy gives the smf a new policy and returns when the UPF has accepted it, the
+// accesses use its tunnels and the UE knows of it. It waits 20 seconds at most for each.
 func (l *Lab) SetPolicy(p smf.Policy) error {
 	proc, err := l.process(procSMF)
 	if err != nil {
@@ -364,6 +376,9 @@ func (l *Lab) SetPolicy(p smf.Policy) error {
 	}
 	if err := l.awaitSessions(context.Background(), st.Generation+1); err != nil {
 		return fmt.Errorf("lab %s: %w", l.name, err)
+	}
+	if err := l.startUE(context.Background(), &p); err != nil {
+		return fmt.Errorf("lab %s: UE: %w", l.name, err)
 	}
 	return nil
 }

@@ -26,6 +26,7 @@ const (
 	procUPF   = "upf"
 	procSMF   = "smf"
 	procNginx = "nginx"
+	procUE    = "ue" // of its ATSSS beside the kernel's MPTCP
 )
 
 func procAccess(access string) string { return "access-" + access }

@@ -20,8 +20,12 @@ import (
 // is the non-3GPP access's.
 const standInTEID = 0x5001
 
+// standInPMF is the port of the data network from which what goes to the UE takes the
+// non-3GPP access, whatever its address.
+const standInPMF = 6002
+
 // runStandIn takes the UPF's place: it carries packets between GTP-U and the N6
-// TUN device by UE address, and looks at nothing else in them.
+// TUN device by UE address, and looks at nothing else in them but [standInPMF].
 func runStandIn() error {
 	conn, err := net.ListenUDP("udp4", net.UDPAddrFromAddrPort(netip.AddrPortFrom(lab.UPFN3Addr, 2152)))
 	if err != nil {
@@ -118,6 +122,9 @@ func standInDownlink(conn *net.UDPConn, tun *os.File) error {
 		t, ok := tunnels[dst]
 		if !ok {
 			continue // multicast of the kernel's own
+		}
+		if udp := buf[8+20:]; buf[8] == 0x45 && buf[8+9] == 17 && binary.BigEndian.Uint16(udp) == standInPMF {
+			t = second
 		}
 		buf[0], buf[1] = 0x30, 255
 		binary.BigEndian.PutUint16(buf[2:], uint16(n))

@@ -4,9 +4,11 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"net/netip"
 	"os/exec"
+	"slices"
 	"strings"
 
 	"github.com/vishvananda/netlink"
@@ -171,7 +173,7 @@ func addUEDevice(h *netlink.Handle, dev string, index int, addrs []netip.Addr) e
 	if err := h.LinkSetIP6AddrGenMode(link, noLinkLocal); err != nil && !errors.Is(err, unix.EAFNOSUPPORT) {
 		return fmt.Errorf("%s: no link-local address: %w", dev, err)
 	}
-	table, metric := 101+index, 100*(index+1)
+	table, metric := ueTable(steer.Access(index)), 100*(index+1)
 	var own []netip.Prefix
 	for _, a := range addrs {
 		own = append(own, netip.PrefixFrom(a, a.BitLen()))
@@ -194,11 +196,46 @@ func addUEDevice(h *netlink.Handle, dev string, index int, addrs []netip.Addr) e
 				return err
 			}
 		}
-		rule := netlink.NewRule()
-		rule.Src, rule.Table, rule.Family = ipNet(p), table, family(p.Addr())
-		if err := h.RuleAdd(rule); err != nil {
+		if err := h.RuleAdd(ueRule(steer.Access(index), p.Addr())); err != nil {
 			return fmt.Errorf("rule from %v: %w", p, err)
 		}
+	}
+	return nil
+}
+
+// ueTable is the routing table of what the UE sends over an access.
+func ueTable(a steer.Access) int { return 101 + int(a) }
+
+// ueRule sends what comes from addr over an access.
+func ueRule(a steer.Access, addr netip.Addr) *netlink.Rule {
+	rule := netlink.NewRule()
+	rule.Src, rule.Table, rule.Family = ipNet(netip.PrefixFrom(addr, addr.BitLen())), ueTable(a), family(addr)
+	return rule
+}
+
+// addUEAddress gives the UE another address on an access; it is no error that it has it.
+func addUEAddress(h *netlink.Handle, a steer.Access, addr netip.Addr) error {
+	dev := accessPlans[a].tun
+	if err := addAddrs(h, dev, []netip.Prefix{netip.PrefixFrom(addr, addr.BitLen())}); err != nil && !errors.Is(err, unix.EEXIST) {
+		return err
+	}
+	if err := h.RuleAdd(ueRule(a, addr)); err != nil && !errors.Is(err, unix.EEXIST) {
+		return fmt.Errorf("rule from %v: %w", addr, err)
+	}
+	return nil
+}
+
+func removeUEAddress(h *netlink.Handle, a steer.Access, addr netip.Addr) error {
+	link, err := h.LinkByName(accessPlans[a].tun)
+	if err != nil {
+		return fmt.Errorf("%s: %w", accessPlans[a].tun, err)
+	}
+	own := &netlink.Addr{IPNet: ipNet(netip.PrefixFrom(addr, addr.BitLen()))}
+	if err := h.AddrDel(link, own); err != nil {
+		return fmt.Errorf("address %v of %s: %w", addr, accessPlans[a].tun, err)
+	}
+	if err := h.RuleDel(ueRule(a, addr)); err != nil {
+		return fmt.Errorf("rule from %v: %w", addr, err)
 	}
 	return nil
 }
@@ -207,17 +244,31 @@ func addUEDevice(h *netlink.Handle, dev string, index int, addrs []netip.Addr) e
 // a congestion window, so that the access is the only place where packets drop.
 const tunQueue = 8192
 
-// ResetPathManager has the path manager of the UE's kernel open a second subflow
-// from the first non-3GPP address of each version, and nothing else.
+// ResetPathManager has the path manager of the UE's kernel open a second subflow from the
+// first non-3GPP address of each version, and nothing else: from the link-specific one where
+// that is not an address of the session itself.
 func (l *Lab) ResetPathManager() error {
-	dev := accessPlans[steer.AccessNon3GPP].tun
+	st, err := l.SMFState()
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	from := []netip.Addr{UEAddr[steer.AccessNon3GPP]}
+	if l.opts.IPv6 {
+		from = append(from, UEAddr6[steer.AccessNon3GPP])
+	}
+	told := toldBy(&st)
+	for _, addr := range l.linkSpecific(told.params, steer.AccessNon3GPP) {
+		i := slices.IndexFunc(from, func(f netip.Addr) bool { return f.Is4() == addr.Is4() })
+		if !slices.Contains(told.addrs, from[i]) {
+			from[i] = addr
+		}
+	}
 	commands := [][]string{
 		{"endpoint", "flush"},
 		{"limits", "set", "subflows", "8", "add_addr_accepted", "8"},
-		{"endpoint", "add", UEAddr[steer.AccessNon3GPP].String(), "dev", dev, "subflow"},
 	}
-	if l.opts.IPv6 {
-		commands = append(commands, []string{"endpoint", "add", UEAddr6[steer.AccessNon3GPP].String(), "dev", dev, "subflow"})
+	for _, addr := range from {
+		commands = append(commands, []string{"endpoint", "add", addr.String(), "dev", accessPlans[steer.AccessNon3GPP].tun, "subflow"})
 	}
 	for _, args := range commands {
 		if err := l.PathManager(args...); err != nil {
