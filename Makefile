@@ -2,7 +2,7 @@
 
 SHELL := /bin/bash
 .DELETE_ON_ERROR:
-.PHONY: all lint format test bench soak demo setup clean root
+.PHONY: all lint format test bench soak demo figure10 setup clean root
 
 # The proxy of Go modules may answer exact versions only.
 GOLANGCI_LINT := go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.14.0
@@ -36,6 +36,9 @@ soak: ## the simulation with new seeds on every core until ^C; SOAK="-for 2h" or
 
 demo: root setup all ## the main job on real input: ends with demo: PASS or demo: FAIL
 	bin/braid demo
+
+figure10: root setup all ## Figure 10 of FlexCP from a run, into out/figure10.svg
+	bin/braid figure10
 
 setup: ## install what is missing (Debian, Ubuntu)
 	@scripts/setup

@@ -67,6 +67,45 @@ func (c *demoCmd) Run(ctx context.Context) error {
 	return nil
 }
 
+type figure10Cmd struct {
+	Connections int           `help:"How many connections download at once." default:"64"`
+	Rate        float64       `help:"Rate of each path in Mbit/s, each way." default:"100"`
+	Delay       time.Duration `help:"One-way delay of each path." default:"5ms"`
+	Slow        time.Duration `help:"By how much the second path becomes slower, one way." default:"100ms"`
+	Phase       time.Duration `help:"How long each of the three phases is." default:"10s"`
+	Out         string        `help:"Where to write the plot, an SVG file." default:"out/figure10.svg" type:"path"`
+	Name        string        `help:"Name of the lab; one that is up under this name is removed." default:"figure10"`
+	UPF         string        `help:"The UPF to run; by default upf beside this command." name:"upf" type:"path"`
+	Workers     int           `help:"Workers of the UPF; 0 is its default." default:"0"`
+}
+
+func (c *figure10Cmd) Help() string {
+	return `Draws Figure 10 of the FlexCP paper anew: connections download on one path, a second path
+appears and the load spreads, the second path becomes slow and all go back. Fails if the
+paths do not carry what that says. Needs root.`
+}
+
+func (c *figure10Cmd) Run(ctx context.Context) (err error) {
+	l, err := lab.Up(ctx, lab.Options{Name: c.Name, UPFBin: c.UPF, Workers: c.Workers, DieWithParent: true, Progress: os.Stdout})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, l.Down()) }()
+	figure := demo.DefaultFigure10
+	figure.Connections, figure.Rate, figure.Delay = c.Connections, uint64(c.Rate*1e6), c.Delay
+	figure.Slow, figure.Phase, figure.Out = c.Slow, c.Phase, os.Stdout
+	run, err := figure.Run(ctx, l)
+	if err != nil {
+		return err
+	}
+	if err := run.Chart().WriteFile(c.Out); err != nil {
+		return err
+	}
+	run.Report(os.Stdout)
+	fmt.Printf("throughput over time: %s\n", c.Out)
+	return run.Check()
+}
+
 func isTerminal(f *os.File) bool {
 	_, err := unix.IoctlGetTermios(int(f.Fd()), unix.TCGETS)
 	return err == nil

@@ -1,5 +1,6 @@
 // Command braid is the operator's tool: a lab of network namespaces, a small
-// SMF that speaks multi-access rules, and the demo.
+// SMF that speaks multi-access rules, the demo
+// and the drawing of a figure.
 package main
 
 import (
@@ -12,9 +13,10 @@ import (
 )
 
 type cli struct {
-	Demo demoCmd `cmd:"" help:"Run the main job on real input and judge it."`
-	Lab  labCmd  `cmd:"" help:"A UE, two accesses, a UPF and a data network in network namespaces."`
-	SMF  smfCmd  `cmd:"" name:"smf" help:"Install and keep multi-access sessions over PFCP."`
+	Demo     demoCmd     `cmd:"" help:"Run the main job on real input and judge it."`
+	Figure10 figure10Cmd `cmd:"" name:"figure10" help:"Draw Figure 10 of the FlexCP paper from a run."`
+	Lab      labCmd      `cmd:"" help:"A UE, two accesses, a UPF and a data network in network namespaces."`
+	SMF      smfCmd      `cmd:"" name:"smf" help:"Install and keep multi-access sessions over PFCP."`
 }
 
 func main() {
