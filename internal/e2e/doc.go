@@ -13,6 +13,24 @@
 // fallback or of garbage may have moved unless the test says why, or, of
 // [mptcpclient.ServerReneging], an access died.
 //
+// # ATSSS
+//
+// The policies ask the UPF for ATSSS control parameters as they are needed; the lab's UE then
+// has a PMF. What is tried, with MPTCP connections and with packet flows of UDP (ATSSS-LL):
+//
+//	each mode, 3GPP dying, returning, slow, lossy     TestModes
+//	weights over many connections and flows           TestWeights
+//	a MAR changes under connections and flows         TestModeChanges, TestPolicyMovesTraffic
+//	a switch costs no byte, and no pause              TestSwitchUnderLoad
+//	an access dies under load                         TestSwitchWhenAccessDies, TestAccessDies
+//	Redundant loses nothing when an access dies       TestRedundant, TestRedundantFlows
+//	a dead access is found without traffic            TestIdleAccessDies
+//	the UE reports an access                          TestUEReportsAccess
+//	a QoS flow is measured for itself                 TestPMFOfQoSFlows
+//	subflows from link-specific addresses             TestConverterJoins
+//	FlexCP's Figure 10                                TestFigure10
+//	the samples of configs                            TestSamplePolicies
+//
 // # The kernel's own scenarios
 //
 // What the selftests mptcp_join.sh and mptcp_connect.sh of Linux 6.18 try between two

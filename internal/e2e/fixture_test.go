@@ -457,7 +457,9 @@ func (f *fixture) settle() {
 	for a := range steer.Access(steer.NumAccesses) {
 		f.link(a, lab.Impairment{}) // what is left may end
 	}
-	f.setPolicy(nil)
+	now, err := f.lab.Policy()
+	f.check(err)
+	f.setPolicy(func(s *smf.Session) { s.ATSSS = now.Sessions[0].ATSSS }) // the session stays, for their sake
 	var left []string
 	for end := time.Now().Add(eventTime); ; time.Sleep(20 * time.Millisecond) {
 		left = slices.DeleteFunc(f.live(), f.wasStuck)
@@ -468,6 +470,7 @@ func (f *fixture) settle() {
 	for _, s := range left {
 		f.Errorf("%v after the test there is still a connection: %s", eventTime, s)
 	}
+	f.setPolicy(nil)
 	if f.pmUsed {
 		f.check(f.lab.ResetPathManager())
 	}

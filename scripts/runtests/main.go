@@ -97,7 +97,7 @@ func plan(names []string) ([]stage, error) {
 		{"unit", []string{"-timeout=10m"}, units, nil, false},
 		{"seeds", []string{"-timeout=10m", "-run=^TestSeeds$"}, oneGoroutine, []string{"-seeds=2000", "-first=10000"}, false},
 		{"race", []string{"-race", "-timeout=10m"}, without(units, oneGoroutine), nil, false},
-		{"e2e", []string{"-p=1", "-timeout=12m"}, systemPackages, nil, true},
+		{"e2e", []string{"-p=1", "-timeout=20m"}, systemPackages, nil, true},
 	}
 	for _, name := range names {
 		if !slices.ContainsFunc(stages, func(s stage) bool { return s.name == name }) {
