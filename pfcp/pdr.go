@@ -290,9 +290,6 @@ func (d *PDI) endpointIEs() []*ie.IE {
 	for _, q := range d.QFIs {
 		g = append(g, ie.NewQFI(q))
 	}
-	if d.ApplicationID != "" {
-		g = append(g, ie.New(ie.ApplicationID, []byte(d.ApplicationID)))
-	}
 	if d.InterfaceType != nil {
 		g = append(g, ie.NewTGPPInterfaceType(*d.InterfaceType))
 	}

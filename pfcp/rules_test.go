@@ -402,3 +402,21 @@ func TestFailedRuleID(t *testing.T) {
 		t.Error("no rule has an IE")
 	}
 }
+
+// TestMembersOnce: what a PDI may hold once is written once.
+func TestMembersOnce(t *testing.T) {
+	d := &PDI{
+		ApplicationID: "video", NetworkInstance: "internet", Endpoint: ptr(uint8(4)), InterfaceType: ptr(N33GPP),
+		FTEID: &FTEID{Choose: true, ChooseV4: true},
+	}
+	seen := map[uint16]bool{}
+	for _, c := range d.ie().ChildIEs {
+		if seen[c.Type] {
+			t.Errorf("IE %d is there twice", c.Type)
+		}
+		seen[c.Type] = true
+	}
+	if len(seen) != 6 { // source interface, too
+		t.Errorf("%d members, want 6", len(seen))
+	}
+}

@@ -78,11 +78,12 @@ func TestReordering(t *testing.T) {
 }
 
 // After a switch from an access of 40 ms to one of 5 ms new data overtake what is under
-// way. The server takes that for lost and, as its window is halved, sends part of it again
-// until the ACKs come: never more than was overtaken.
+// way, in the queue of the slow access, too. The server takes that for lost and, as its
+// window is halved, sends part of it again until the ACKs come: never more than was
+// overtaken.
 func TestSwitchOvertakes(t *testing.T) {
 	const rate, slow, fast = 60e6, 40 * time.Millisecond, 5 * time.Millisecond
-	overtaken := uint64(rate * (slow - fast).Seconds() / 8 / segment)
+	overtaken := uint64(rate * (slow + lab.QueueTime - fast).Seconds() / 8 / segment)
 	f := begin(t)
 	f.link(tgpp, lab.Impairment{Delay: slow, Rate: rate})
 	f.link(nonTGPP, lab.Impairment{Delay: fast, Rate: rate})
