@@ -26,7 +26,7 @@ const (
 	maxRepeats = 3
 	// maxRTT is the longest round trip that is told from longer ones, in microseconds.
 	maxRTT = 1 << 30
-	// maxBackoff is how often the time between probes of an access doubles.
+	// maxBackoff is how often the RTO, and the time between probes of an access, double.
 	maxBackoff = 5
 )
 
@@ -39,13 +39,14 @@ type accessState struct {
 // path is what is measured on one subflow, downlink.
 type path struct {
 	srtt, rttvar uint32 // in microseconds (RFC 6298); 0 = not measured
-	timedAt      Time   // when the byte before timedSSN was sent; 0 = none is timed
+	timedAt      uint32 // when the byte before timedSSN was sent, in microseconds, low half; 0 = none is timed
 	timedSSN     uint32 // low half
 	waiting      stamp  // since when data are outstanding without progress; 0 = none are
 	probed       stamp  // when the last probe was sent; 0 = none since the last progress
 	repeated     stamp  // when the last of repeats was counted
 	repeats      uint8  // of the byte at acked by the server, since the last progress
 	backoff      uint8  // of probes, since the last progress
+	doubled      uint8  // times that the RTO is doubled, since the last sample
 	provoked     uint8  // packets sent that the UE answers with a duplicate ACK
 
 	recovering bool   // new data stay away until recoverTo is acknowledged
@@ -66,26 +67,30 @@ func (t *path) stalled() bool { return t.repeats >= maxRepeats }
 func (t *path) rtt() Time { return microsecond * Time(t.srtt) }
 
 // patience is the time after which an answer is worth asking for.
-func (t *path) patience() Time {
-	if t.srtt == 0 {
-		return initialRTO
+func (t *path) patience() Time { return t.await(2) }
+
+// rto is the time within which an answer is certain to come if any does. A timeout doubles
+// it until the round trip is measured again (RFC 6298 §5.5, §5.7): what was sent twice gives
+// no sample, and where the access has become slower than this all would be sent twice.
+func (t *path) rto() Time { return t.await(4) }
+
+// await is the round trip and so many deviations.
+func (t *path) await(deviations Time) Time {
+	d := initialRTO
+	if t.srtt != 0 {
+		d = max(minRTO, t.rtt()+deviations*microsecond*Time(t.rttvar))
 	}
-	return max(minRTO, t.rtt()+2*microsecond*Time(t.rttvar))
+	return d << t.doubled
 }
 
-// rto is the time within which an answer is certain to come if any does.
-func (t *path) rto() Time {
-	if t.srtt == 0 {
-		return initialRTO
-	}
-	return max(minRTO, t.rtt()+4*microsecond*Time(t.rttvar))
-}
+// backedOff is the time between two attempts at getting an answer.
+func (t *path) backedOff() Time { return t.rto() << min(t.backoff, maxBackoff-t.doubled) }
 
 // time starts the measurement of a round trip with the bytes up to ssn, sent now,
 // unless one is under way.
 func (t *path) time(ssn int64, now Time) {
 	if t.timedAt == 0 {
-		t.timedSSN, t.timedAt = uint32(ssn), now
+		t.timedSSN, t.timedAt = uint32(ssn), max(1, uint32(now/microsecond))
 	}
 }
 
@@ -96,7 +101,7 @@ func (t *path) untime() { t.timedAt = 0 }
 // progress takes an acknowledgment up to ack, above f.acked.
 func (t *path) progress(f *Subflow, ack int64, now Time) {
 	if t.timedAt != 0 && int32(uint32(ack)-t.timedSSN) >= 0 {
-		rtt := now - t.timedAt
+		rtt := microsecond * Time(uint32(now/microsecond)-t.timedAt)
 		t.sample(rtt)
 		t.timedAt = 0
 		t.window = max(t.window-t.window/4, uint32(f.next-f.acked))
@@ -140,6 +145,7 @@ func (s *Subflow) repeated(ssn int64, now Time) {
 // sample takes a round trip (RFC 6298 §2).
 func (t *path) sample(rtt Time) {
 	us := min(rtt/microsecond, maxRTT)
+	t.doubled = 0
 	if t.srtt == 0 {
 		t.srtt, t.rttvar = uint32(us), uint32(us/2)
 		return

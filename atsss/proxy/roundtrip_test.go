@@ -70,3 +70,39 @@ func TestRepeatedDataAreNotTimed(t *testing.T) {
 		t.Errorf("the RTT is %d ms after an ACK of repeated data, want %d", rtt/millisecond, before/millisecond)
 	}
 }
+
+// TestTimeoutDoublesRTO: an access on which the UE is heard becomes 200 ms slower. What has
+// reached the UE on the other access is sent again for lack of an answer, and so is not timed;
+// but it waits longer each time, until an answer comes first, and the round trip is learnt.
+func TestTimeoutDoublesRTO(t *testing.T) {
+	const n, rounds = 1000, 8
+	h := redundant(t)
+	path := &h.conn().subflows[1].path
+	rtt := 10 * millisecond
+	var filled [rounds]uint64
+	for i := range int64(rounds) {
+		before := h.p.Counters().Filled
+		h.serverData(n*i, n)
+		h.ackOn(0, n*(i+1)+1, n*(i+1))
+		for end := h.now + rtt; h.now < end; {
+			h.idle(10 * millisecond)
+			h.ackOn(1, n*i+2, n*(i+1)) // of other packets
+			h.recycle()
+		}
+		h.ackOn(1, n*(i+1)+2, n*(i+1))
+		h.recycle()
+		filled[i] = h.p.Counters().Filled - before
+		rtt = 210 * millisecond
+	}
+	if filled[0] != 0 || filled[1] == 0 {
+		t.Fatalf("bytes sent again in each round: %v, want none in the first and some in the second", filled)
+	}
+	for i, b := range filled[4:] {
+		if b != 0 {
+			t.Errorf("%d bytes were sent again in round %d", b, i+4)
+		}
+	}
+	if path.doubled != 0 || path.rto() < rtt || path.rto() > 3*rtt {
+		t.Errorf("the RTO is %d ms, doubled %d times, with a round trip of %d", path.rto()/millisecond, path.doubled, rtt/millisecond)
+	}
+}

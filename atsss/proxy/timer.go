@@ -171,7 +171,7 @@ func (p *Proxy) checkClosing(s *Subflow) (busy bool) {
 	if !s.finSent || s.acked >= s.next || !s.fillable() || t.backoff >= maxBackoff {
 		return false
 	}
-	if p.now.since(t.filled) >= t.rto()<<t.backoff {
+	if p.now.since(t.filled) >= t.backedOff() {
 		t.backoff++
 		p.suspend(s)
 		p.fill(s)
@@ -193,7 +193,7 @@ func (p *Proxy) checkPath(s *Subflow) {
 		}
 		return
 	case quiet > t.patience() && p.now-a.heard <= p.now.since(t.probed):
-		if p.now.since(t.probed) > rto<<t.backoff {
+		if p.now.since(t.probed) > t.backedOff() {
 			t.probed = p.now.stamp()
 			t.backoff = min(t.backoff+1, maxBackoff)
 			p.solicit(s)
@@ -216,6 +216,9 @@ func (p *Proxy) checkPath(s *Subflow) {
 // suspend keeps new data off s until what is outstanding on it is acknowledged.
 func (p *Proxy) suspend(s *Subflow) {
 	if t := &s.path; !t.recovering || t.recoverTo != uint32(s.next) {
+		if !t.recovering {
+			t.doubled = min(t.doubled+1, maxBackoff)
+		}
 		t.recovering, t.recoverTo = true, uint32(s.next)
 		s.conn.refresh()
 	}

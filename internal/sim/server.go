@@ -39,6 +39,8 @@ type serverPlan struct {
 	reader  reader
 	refuse  bool          // nobody listens
 	pause   time.Duration // nothing is sent before
+	piece   int64         // bytes that there are to send every pace; 0 = all at once
+	pace    time.Duration
 }
 
 // serverEnd is the server's end of a connection, application and TCP.
@@ -96,6 +98,9 @@ func (a *application) unwritten() int64 {
 	}
 	if a.echo {
 		return a.received - a.wrote
+	}
+	if a.piece > 0 {
+		return min(a.send, a.piece*int64((a.w.clock.Now()-a.pause)/a.pace)) - a.wrote
 	}
 	return a.send - a.wrote
 }
@@ -230,7 +235,19 @@ func (v *server) opened() {
 	if v.pause > 0 {
 		v.clock.After(v.pause-v.clock.Now(), v.act)
 	}
+	if v.piece > 0 {
+		v.writeLoop()
+	}
 	v.act()
+}
+
+// writeLoop writes piece by piece.
+func (v *server) writeLoop() {
+	v.clock.After(v.pace, func() {
+		if v.act(); v.wrote < v.send && !v.isEnded {
+			v.writeLoop()
+		}
+	})
 }
 
 func (v *server) progress() { v.act() }
