@@ -85,7 +85,7 @@ type conversion struct {
 	alone           bool   // there is no server; see convertreply.go
 	info, extended  bool   // of the request
 	wantsMPTCP      bool   // of the options for the server
-	tries, pushes   uint8  // how often reply, or before it the SYN/ACK, and userData were sent again
+	tries, pushes   uint8  // how often reply, or before it the UE was asked for its third ACK, and userData were sent again
 	fastOpen        []byte // option for the server
 
 	isn      uint32 // of the UE's SYN

@@ -332,21 +332,30 @@ func TestConvertRepeatedWithoutPayload(t *testing.T) {
 	}
 }
 
-// The third ACK is lost, of a UE that has sent all it has to say with its SYN: the SYN/ACK
-// is repeated until the UE answers, or gives up.
+// The third ACK is lost, of a UE that has sent all it has to say with its SYN: it is asked
+// until it answers, or gives up.
 func TestConvertThirdACKLost(t *testing.T) {
-	h := newConverted(t)
-	h.syn(true, h.message)
-	h.n6SYN()
-	h.recycle()
-	h.serverSYNACK(negotiation(h.tsServer, h.tsUE))
-	h.ueSYNACK(24, true)
-	h.idle(synRepeat + 100*millisecond)
-	h.ueSYNACK(24, true)
-	h.idle(2*synRepeat + 100*millisecond)
-	h.ueSYNACK(24, true)
+	begin := func() *converted {
+		h := newConverted(t)
+		h.syn(true, h.message)
+		h.n6SYN()
+		h.recycle()
+		h.serverSYNACK(negotiation(h.tsServer, h.tsUE))
+		h.ueSYNACK(24, true)
+		h.idle(askInterval + 100*millisecond)
+		h.want("ue0 ssn=0 ack=1")
+		h.idle(2*askInterval + 100*millisecond)
+		h.want("ue0 ssn=0 ack=1")
+		return h
+	}
+	h := begin()
 	h.third(nil)
 	h.want("srv u=0 ack=4", "ue0 ssn=1+4 ack=1 dack=0 map=0@1+4")
+
+	// It answers without its key, again and again: data without DSS make it plain TCP.
+	h = begin()
+	h.up(0, h.fromUE(0, packet.ACK, 0, h.dss(nil, 0), 1, nil))
+	h.want("srv u=0 ack=4", "ue0 ssn=1+4 ack=1")
 
 	h = newConverted(t)
 	h.syn(true, h.message)

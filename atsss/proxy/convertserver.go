@@ -219,7 +219,7 @@ func (p *Proxy) answerSYN(c *Conn, buf *packet.Buffer) {
 		f.path.untime()
 	}
 	v.sent = p.now.stamp()
-	p.arm(c, p.now+synRepeat<<v.tries)
+	p.arm(c, p.now+askInterval<<v.tries)
 	h := shape{
 		src: &c.srv, dst: &f.ue, srcPort: c.srvPort, dstPort: f.uePort, v6: c.v6, ttl: defaultTTL,
 		sn: f.ourISN, ack: f.ueISN + 1, flags: flags, window: field(int64(c.up.window), 0),
@@ -232,14 +232,14 @@ func (p *Proxy) answerSYN(c *Conn, buf *packet.Buffer) {
 	p.emit(f, buf)
 }
 
-// synRepeat is when the SYN/ACK is first repeated, for a UE whose third ACK did not come
-// (RFC 6298 §2); it may have nothing else to say.
-const synRepeat = 1000 * millisecond
+// askInterval is how long a third ACK may be missing before it is asked for; the time
+// doubles. The UE may have nothing else to say that would bring it.
+const askInterval = 1000 * millisecond
 
 // expireSYNACK looks at c, whose UE has been sent a SYN/ACK and not answered.
 func (p *Proxy) expireSYNACK(c *Conn, quiet Time) {
 	v := c.convert
-	next := synRepeat<<v.tries - p.now.since(v.sent)
+	next := askInterval<<v.tries - p.now.since(v.sent)
 	switch {
 	case quiet >= handshakeLife:
 		p.giveUp(c)
@@ -247,8 +247,29 @@ func (p *Proxy) expireSYNACK(c *Conn, quiet Time) {
 		p.arm(c, p.now+next)
 	default:
 		v.tries = min(v.tries+1, maxBackoff)
-		p.answerSYN(c, nil)
+		v.sent = p.now.stamp()
+		p.arm(c, p.now+askInterval<<v.tries)
+		p.askUE(c)
 	}
+}
+
+// askUE asks for the third ACK with an old SN, which a UE that has the SYN/ACK answers, and
+// one that waits for it ignores (RFC 9293 §3.10.7.3, §3.10.7.4). The SYN/ACK itself is not
+// repeated unless the UE repeats its SYN: one that acknowledges a payload which is no longer
+// in the SYN that the UE has sent meanwhile has Linux keep its key to itself.
+func (p *Proxy) askUE(c *Conn) {
+	f := c.subflows[0]
+	o := p.opt()
+	if c.timestamps {
+		o.timestamps(c.down.tsval, c.up.tsval)
+	}
+	h := shape{
+		src: &c.srv, dst: &f.ue, srcPort: c.srvPort, dstPort: f.uePort, v6: c.v6, ttl: defaultTTL,
+		sn: f.ourISN, ack: f.ueISN + 1, flags: packet.ACK, window: field(int64(c.up.window), c.srvScale),
+	}
+	buf := p.pool.Get()
+	h.write(buf, 0, o)
+	p.emit(f, buf)
 }
 
 // setOrigin has the DSN space of c begin behind n bytes that its UE sent outside it.
@@ -303,7 +324,7 @@ func (p *Proxy) convertHandshake(f *Subflow, g *segment) {
 		p.lateRequest(c, g)
 	case capable && p.begins(c, g, at):
 		p.establish(c, f, g)
-	case capable || o.Present != 0 || o.Ignored != 0 || v.waiting:
+	case v.waiting || (capable || o.Present != 0 || o.Ignored != 0) && !v.keyless(g, at):
 		p.discard(g.buf, &p.count.DropStale)
 	default:
 		if !v.plain {
@@ -311,6 +332,14 @@ func (p *Proxy) convertHandshake(f *Subflow, g *segment) {
 		}
 		p.relayConverted(c, g, at)
 	}
+}
+
+// keyless says whether the UE of packet g, whose first byte is the at-th of what it ever sent,
+// believes in MPTCP but will never tell its key: a Linux client that got the SYN/ACK for a
+// SYN with a payload after it had sent one without. It has no MP_CAPABLE in what comes right
+// behind its SYN, however often it is asked, and falls back on data that have no DSS.
+func (v *conversion) keyless(g *segment, at uint32) bool {
+	return v.tries > 1 && at == uint32(v.payload) && g.opt.mp.Present&mptcp.Capable == 0
 }
 
 // giveUp forgets c, whose UE has, and tells the server.
