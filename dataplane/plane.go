@@ -134,6 +134,9 @@ type Config struct {
 	// where a FAR would send them to N6. TCP of proxied sessions goes to N6 all the same.
 	UEToUE bool
 
+	// ConvertCookies has the transport converter ask UEs for a cookie (RFC 8803 §6.2.7).
+	ConvertCookies bool
+
 	Held int // most packets that a FAR without a BAR holds; 0 = 64
 
 	// PMFInterval is the time without a sign of life of the UE after which the PMF asks an
@@ -256,6 +259,7 @@ func (p *Plane) newWorker(i int, cfg *Config) (*worker, error) {
 		pool:  pool,
 		proxy: proxy.New(proxy.Config{
 			Pool: pool, Rand: random, Keys: mptcp.NewKeyPool(or(cfg.Keys, 1024), random, owns),
+			ConvertCookies: cfg.ConvertCookies,
 		}),
 		bySEID:    map[uint64]*session{},
 		guests:    map[uint64]*session{},
