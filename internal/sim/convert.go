@@ -132,11 +132,10 @@ func (c *client) takeReply(p rxPiece) rxPiece {
 }
 
 // convertSYNACK is what the SYN/ACK's acknowledgment of the SYN's payload means: Linux
-// speaks MPTCP only if it is what the last SYN carried.
+// tells its key only if it is what the last SYN carried, and falls back on the first packet
+// without DSS if not.
 func (f *subflow) convertSYNACK() {
-	if c := f.c; c.convert != nil && f.capable && f.synAcked != f.synLast {
-		c.gaveUp, f.capable, c.fallback = true, false, true
-	}
+	f.keyless = f.c.convert != nil && f.capable && f.synAcked != f.synLast
 }
 
 // convert has the connections of a scenario use the converter, in some way each.

@@ -24,6 +24,7 @@ type subflow struct {
 	join           bool
 	capable        bool // MPTCP was agreed on, as far as known
 	full           bool // fully established
+	keyless        bool // the key will not be told
 	nonceA, nonceB uint32
 	joinTimer      *Timer
 
@@ -82,7 +83,7 @@ func (f *subflow) decorate(s *segment, off int64) {
 		f.decorateRST(s)
 	case f.join && !f.full:
 		s.mp.join = &join{hmac: macOf(c.keyA, c.keyB, nonces(f.nonceA, f.nonceB))[:20]}
-	case !f.join && !f.full && off <= 1:
+	case !f.join && !f.full && off <= 1 && !f.keyless:
 		s.mp.capable = &capable{flags: c.flags(), keys: []uint64{c.keyA, c.keyB}, dataLen: -1, csum: csumNone}
 		if len(s.payload) > 0 && off == 1 {
 			m := f.mapAt(1)

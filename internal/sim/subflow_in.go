@@ -151,6 +151,11 @@ func (f *subflow) checkFull(s *segment, off int64) bool {
 		f.reset(1)
 		return false
 	}
+	if f.keyless {
+		c.gaveUp, f.capable, c.fallback = true, false, true
+		f.maps = append(f.maps[:0], sentMap{off: 1, n: 1 << 50, u: c.inSYN()})
+		return true
+	}
 	c.stats.MPCapableDataFallback++
 	return f.fallBack("first packet without DATA_ACK (MPCapableDataFallback)", 1)
 }

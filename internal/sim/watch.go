@@ -181,7 +181,9 @@ func (w *watch) see(point int, a steer.Access, s *segment, pkt []byte) {
 }
 
 // plain: nothing is translated.
-func (w *watch) plain() bool { return w.noMPTCP || w.p.cfg.Client.plain }
+func (w *watch) plain() bool {
+	return w.noMPTCP || w.p.cfg.Client.plain || len(w.p.client.subs) > 0 && w.p.client.subs[0].keyless
+}
 
 func (w *watch) fromUE(a steer.Access, s *segment) {
 	if s.has(packet.SYN) {
@@ -222,6 +224,8 @@ func (w *watch) ueSYN(s *segment) {
 	}
 	if f := w.subs[s.src]; f != nil {
 		w.noMPTCP = w.noMPTCP || !s.mp.any()
+		f.tsVal = s.tsVal
+		f.outAck = 1 - f.inSYN // its payload is to be acknowledged anew
 		return
 	}
 	f := &subWatch{f: w.p.subs[s.src], number: uint8(len(w.subs) + 1), cISN: s.sn, wsClient: s.wscale, up: make([]int64, 1), tsVal: s.tsVal, hasTS: s.hasTS, acked: 1, outAck: 1}
