@@ -31,47 +31,66 @@ const convertTime = 30 * time.Second
 
 // Convert opens a connection to the converter c.Converter, the way libconvert does: payload,
 // a message of RFC 8803 and what is to follow it, goes with MSG_FASTOPEN, in the SYN if
-// net.ipv4.tcp_fastopen is 5, or behind the handshake if that forbids Fast Open; then the converter's message is read, and nothing beyond it.
-// An error that the converter answers with is a *[ConvertError].
+// net.ipv4.tcp_fastopen is 5, or behind the handshake if that forbids Fast Open; then the
+// converter's message is read, and nothing beyond it. An error that the converter answers
+// with is a *[ConvertError].
 func (c *Client) Convert(ctx context.Context, payload []byte) (*net.TCPConn, convert.Reply, error) {
+	conn, reply, err := c.convert(ctx, payload)
+	if err != nil {
+		return nil, reply, fmt.Errorf("converter: %w", err)
+	}
+	return conn, reply, nil
+}
+
+func (c *Client) convert(ctx context.Context, payload []byte) (conn *net.TCPConn, reply convert.Reply, err error) {
 	fd, err := c.convertSocket()
 	if err != nil {
-		return nil, convert.Reply{}, fmt.Errorf("converter: %w", err)
+		return nil, reply, err
 	}
 	f := os.NewFile(uintptr(fd), "converter")
 	defer f.Close() // net.FileConn has a copy
+	n, err := begin(fd, payload, socketAddress(c.Converter))
+	if err != nil {
+		return nil, reply, err
+	}
+	early, err := net.FileConn(f)
+	if err != nil {
+		return nil, reply, err
+	}
+	defer early.Close() // the connection has a copy, or has failed
 	deadline, ok := ctx.Deadline()
 	if !ok {
 		deadline = time.Now().Add(convertTime)
 	}
-	limit := unix.NsecToTimeval(max(int64(time.Until(deadline)), int64(time.Millisecond)))
-	err = errors.Join(
-		unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_SNDTIMEO, &limit),
-		unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &limit),
-	)
-	if err != nil {
-		return nil, convert.Reply{}, fmt.Errorf("converter: %w", err)
+	if err := early.SetDeadline(deadline); err != nil {
+		return nil, reply, err
 	}
-	to := socketAddress(c.Converter)
-	if err = unix.Sendto(fd, payload, unix.MSG_FASTOPEN, to); errors.Is(err, unix.EOPNOTSUPP) {
-		if err = unix.Connect(fd, to); err == nil {
-			err = unix.Send(fd, payload, 0)
+	if n < len(payload) { // else it would ask a socket that is not connected for nothing
+		if _, err := early.Write(payload[n:]); err != nil {
+			return nil, reply, err
 		}
 	}
-	if err != nil {
-		return nil, convert.Reply{}, fmt.Errorf("converter: %w", err)
-	}
-	reply, err := readReply(fd)
-	if err != nil {
+	if reply, err = readReply(early); err != nil {
 		// The client resets (RFC 8803 §6.2.8).
-		err = errors.Join(err, unix.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1}))
-		return nil, reply, fmt.Errorf("converter: %w", err)
+		return nil, reply, errors.Join(err, early.(*net.TCPConn).SetLinger(0))
 	}
-	conn, err := net.FileConn(f)
+	whole, err := net.FileConn(f) // connected now, and so with both addresses
 	if err != nil {
-		return nil, reply, fmt.Errorf("converter: %w", err)
+		return nil, reply, err
 	}
-	return conn.(*net.TCPConn), reply, nil
+	return whole.(*net.TCPConn), reply, nil
+}
+
+// begin opens a connection with as much of payload in the SYN as Fast Open allows, n bytes.
+func begin(fd int, payload []byte, to unix.Sockaddr) (n int, err error) {
+	n, err = unix.SendmsgN(fd, payload, nil, to, unix.MSG_FASTOPEN)
+	if errors.Is(err, unix.EOPNOTSUPP) {
+		n, err = 0, unix.Connect(fd, to)
+	}
+	if errors.Is(err, unix.EINPROGRESS) {
+		return max(n, 0), nil
+	}
+	return n, err
 }
 
 // convertSocket is a socket of the client's namespace, bound to its address.
@@ -85,7 +104,7 @@ func (c *Client) convertSocket() (fd int, err error) {
 		proto = unix.IPPROTO_TCP
 	}
 	err = c.In.do(func() error {
-		fd, err = unix.Socket(family, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, proto)
+		fd, err = unix.Socket(family, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, proto)
 		return err
 	})
 	if err != nil {
@@ -106,21 +125,10 @@ func socketAddress(a netip.AddrPort) unix.Sockaddr {
 	return &unix.SockaddrInet6{Port: int(a.Port()), Addr: a.Addr().As16()}
 }
 
-// blocking reads from a socket that blocks.
-type blocking int
-
-func (fd blocking) Read(b []byte) (int, error) {
-	n, err := unix.Read(int(fd), b)
-	if n <= 0 && err == nil {
-		return 0, io.EOF
-	}
-	return max(n, 0), err
-}
-
 // readReply reads the converter's message, first of all its header.
-func readReply(fd int) (r convert.Reply, err error) {
+func readReply(from io.Reader) (r convert.Reply, err error) {
 	b := make([]byte, convert.HeaderLen, convert.MaxLen)
-	if _, err := io.ReadFull(blocking(fd), b); err != nil {
+	if _, err := io.ReadFull(from, b); err != nil {
 		return r, fmt.Errorf("read the reply: %w", err)
 	}
 	n, ok := convert.ReplyLen(b)
@@ -128,7 +136,7 @@ func readReply(fd int) (r convert.Reply, err error) {
 		return r, fmt.Errorf("% x is the header of no reply", b)
 	}
 	b = b[:n]
-	if _, err := io.ReadFull(blocking(fd), b[convert.HeaderLen:]); err != nil {
+	if _, err := io.ReadFull(from, b[convert.HeaderLen:]); err != nil {
 		return r, fmt.Errorf("read the reply: %w", err)
 	}
 	switch {
