@@ -221,3 +221,34 @@ func TestConvertIgnored(t *testing.T) {
 	h.syn(true, []byte{1, 0, 0x22, 0x63}) // length 0
 	h.want("ue0 RST ssn=0 ack=5")
 }
+
+// A UE that does not take the converter's message is given up if there is nothing else, and
+// has all the time of a connection if there is a server.
+func TestConvertDeadUE(t *testing.T) {
+	for _, alone := range []bool{true, false} {
+		for _, capable := range []bool{true, false} {
+			h := newConverted(t)
+			if alone {
+				h.message = connectTo(v4(127, 0, 0, 1), 80)
+			}
+			h.syn(capable, h.message)
+			if !alone {
+				h.recycle()
+				h.serverSYNACK(negotiation(h.tsServer, h.tsUE))
+			}
+			h.ueSYNACK(24, capable)
+			if capable {
+				h.third(nil)
+			} else {
+				h.up(0, h.fromUE(0, packet.ACK, 0, nil, 1, nil))
+			}
+			for range 600 {
+				h.idle(1000 * millisecond)
+				h.recycle()
+			}
+			if n := h.p.Connections(); n != map[bool]int{true: 0, false: 1}[alone] {
+				t.Errorf("alone %v, MPTCP %v: %d connections after ten minutes", alone, capable, n)
+			}
+		}
+	}
+}

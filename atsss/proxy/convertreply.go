@@ -15,7 +15,8 @@ import (
 // what comes: an error is not followed by a reset, for that to arrive (RFC 8803 §6.2); the
 // client resets.
 
-// maxReplies is how often a message is sent before its UE is held dead.
+// maxReplies is how often a message is sent by a converter that is alone before its UE is
+// held dead. Where there is a server, the connection lives as long as any.
 const maxReplies = 10
 
 // base is the d at which the server's stream begins, first the u.
@@ -174,7 +175,7 @@ func (p *Proxy) checkConversion(c *Conn) (busy bool) {
 	case v.reply == nil:
 	case c.down.acked >= v.end():
 		v.reply, v.tries = nil, 0
-	case v.tries >= maxReplies:
+	case v.alone && v.tries >= maxReplies:
 		p.desert(c)
 		return false
 	default:
@@ -183,7 +184,7 @@ func (p *Proxy) checkConversion(c *Conn) (busy bool) {
 			break // a join that takes nothing before its fourth ACK may soon be the only way
 		}
 		if p.now.since(v.sent) > c.subflows[0].path.rto()<<min(v.tries, maxBackoff) {
-			v.tries++
+			v.tries = min(v.tries+1, maxReplies)
 			p.sendReply(c)
 		}
 	}
