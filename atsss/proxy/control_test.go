@@ -149,3 +149,37 @@ func TestPrioIsRepeated(t *testing.T) {
 		}
 	}
 }
+
+// What the server repeats while the only access in use is silent waits for a join to be
+// confirmed: the UE would reset it for data before its fourth ACK.
+func TestNoDataBeforeFourthACK(t *testing.T) {
+	h := newHarness(t)
+	h.connect()
+	h.serverData(0, 1000)
+	h.recycle()
+	token, _ := h.keyB.Derive()
+	h.uePorts, h.isns = append(h.uePorts, h.uePorts[0]+1), append(h.isns, [2]uint32{0x1000, 0})
+	opt := mptcp.AppendJoinSYN(negotiation(h.tsUE, 0), false, 2, token, 7)
+	h.up(1, h.build(shape{src: &h.ue, dst: &h.srv, srcPort: h.uePorts[1], dstPort: 80, sn: 0x1000, flags: packet.SYN, window: 65535}, opt, nil))
+	g := h.segment(h.out.ToUE[0].Buf)
+	h.isns[1][1] = g.tcp.SN()
+	mac := mptcp.JoinHMAC(h.keyA, h.keyB, 7, g.opt.mp.JoinNonce)
+	h.recycle()
+	h.up(1, h.fromUE(1, packet.ACK, 0, mptcp.AppendJoinACK(nil, &mac), 1, nil))
+	h.recycle()
+	for range 100 {
+		h.now += Time(TickInterval)
+		h.p.Tick(h.now, &h.out)
+	}
+	if h.session.Answers(0) {
+		t.Fatal("the access answers after a second of silence")
+	}
+	h.up(1, h.fromUE(1, packet.ACK, 0, mptcp.AppendJoinACK(nil, &mac), 1, nil)) // the other one does, with its third ACK again
+	h.recycle()
+	h.serverData(0, 1000)
+	h.want("ue0 ssn=1+1000 ack=1 dack=0 map=0@1+1000")
+	h.up(1, h.fromUE(1, packet.ACK, 0, h.dss(nil, 0), 2, nil))
+	h.recycle()
+	h.serverData(0, 1000)
+	h.want("ue1 ssn=2+1000 ack=1 dack=0 map=0@2+1000")
+}

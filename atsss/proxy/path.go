@@ -230,7 +230,7 @@ func (c *Conn) takes(a steer.Access) bool {
 
 // carries says whether s can carry data now.
 func (c *Conn) carries(s *Subflow) bool {
-	return s.live() && !s.path.stalled() && s.session.Answers(s.access) &&
+	return s.confirmed() && !s.path.stalled() && s.session.Answers(s.access) &&
 		(c.rule.Policy == nil || c.rule.Policy.Usable.Has(s.access))
 }
 

@@ -58,6 +58,9 @@ func TestModesSeeds(t *testing.T) {
 // TestConvertSeeds does so by way of the converter (RFC 8803).
 func TestConvertSeeds(t *testing.T) {
 	runSeeds(t, ConvertSeeds, *seeds/2)
+	if *seed == 0 {
+		runFailed(t, ConvertSeeds, convertOnceFailed)
+	}
 }
 
 // runFailed runs seeds that once failed.
@@ -127,6 +130,12 @@ var onceFailed = []uint64{
 // redundantOnceFailed are seeds of TestRedundantSeeds that found errors of the proxy: a
 // subflow whose data had all come over the other could not be closed (12637, 10750, 51350).
 var redundantOnceFailed = []uint64{12637, 10750, 51350}
+
+// convertOnceFailed are seeds of TestConvertSeeds that found errors of the proxy: a lost third
+// ACK of a UE with nothing else to say (917, 964, 1698), SACK of what follows a lost message
+// taken for reneging (395), SACK passed on to a server without (547, 820, 1680), data on a
+// join before its fourth ACK (201551, 70694).
+var convertOnceFailed = []uint64{917, 964, 1698, 395, 547, 820, 1680, 201551, 70694}
 
 // netstackOnceFailed are seeds of TestNetstackSeeds that found errors. Of the model: data
 // behind a byte that was void and waited on its subflow for others not held void (7100358).
