@@ -76,7 +76,15 @@ func (p *Proxy) relayUp(f *Subflow, g *segment) {
 	flags := g.flags
 	h.write(g.buf, g.keepPayload(len(g.payload)), o)
 	p.toN6(c, g.buf)
+	c.relayedConverted(flags)
 	p.relayed(c, flags, 1)
+}
+
+// relayedConverted has nothing of the converter's sent any more once either end has reset c.
+func (c *Conn) relayedConverted(flags uint8) {
+	if flags&packet.RST != 0 {
+		c.convert.reply, c.convert.userData = nil, nil
+	}
 }
 
 // relayDown takes a packet of the server, or of the converter.
@@ -108,6 +116,7 @@ func (p *Proxy) relayDown(c *Conn, g *segment) {
 		h.write(g.buf, g.keepPayload(len(g.payload)), o)
 		p.emit(f, g.buf)
 	}
+	c.relayedConverted(flags)
 	p.relayed(c, flags, 2)
 }
 

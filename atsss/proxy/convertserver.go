@@ -222,7 +222,7 @@ func (p *Proxy) answerSYN(c *Conn, buf *packet.Buffer) {
 	p.arm(c, p.now+askInterval<<v.tries)
 	h := shape{
 		src: &c.srv, dst: &f.ue, srcPort: c.srvPort, dstPort: f.uePort, v6: c.v6, ttl: defaultTTL,
-		sn: f.ourISN, ack: f.ueISN + 1, flags: flags, window: field(int64(c.up.window), 0),
+		sn: f.ourISN, ack: f.ueISN + 1, flags: flags, window: field(int64(c.up.window)-max(0, int64(c.synTaken)-int64(v.message)), 0),
 	}
 	if buf == nil {
 		buf = p.pool.Get()
