@@ -88,11 +88,28 @@ func TestConvertFallback(t *testing.T) {
 	h.ueSYNACK(124, true)
 	h.up(0, h.fromUE(0, packet.ACK, 0, nil, 1, nil))
 	h.ueISN = h.isn + 24 // where the server's stream begins
-	h.want("srv u=100 ack=4", "srv u=0+100 ack=4", "ue0 ssn=1+4 ack=-99")
+	h.want("srv u=100 ack=4", "srv u=0+100 ack=4", "ue0 ssn=1+4 ack=1")
 	h.down(h.fromN6(packet.ACK, 4, 100, nil, []byte("hello")))
 	h.want("ue0 ssn=5+5 ack=1")
 	h.up(0, h.fromUE(0, packet.ACK, 0, nil, 10, []byte("more")))
 	h.want("srv u=100+4 ack=9")
+	h.idle(5000 * millisecond)
+	h.want()
+}
+
+// The server resets a plain connection before the UE has the converter's message: at the SN
+// that the UE expects.
+func TestConvertPlainReset(t *testing.T) {
+	h := newConverted(t)
+	h.syn(false, h.message)
+	h.n6SYN()
+	h.recycle()
+	h.serverSYNACK(negotiation(h.tsServer, h.tsUE))
+	h.ueSYNACK(24, false)
+	h.up(0, h.fromUE(0, packet.ACK, 0, nil, 1, nil))
+	h.recycle() // the message is lost
+	h.down(h.fromN6(packet.RST|packet.ACK, 4, 0, nil, nil))
+	h.want("ue0 RST ssn=1 ack=1")
 	h.idle(5000 * millisecond)
 	h.want()
 }

@@ -103,11 +103,19 @@ func (p *Proxy) relayDown(c *Conn, g *segment) {
 		c.down.tsval, c.down.tsecr = g.opt.tsval, g.opt.tsecr
 	}
 	c.up.window = uint32(g.tcp.Window()) << c.srvScale
+	sn, ack, window := g.tcp.SN()+f.ourISN-c.srvISN, g.tcp.AckSN(), g.tcp.Window()
+	if n := int64(len(c.convert.userData)); u < n { // our SYN/ACK acknowledged them: a block would begin there
+		ack, g.opt.sacks = c.srvSN(n), 0
+		window = field(int64(c.up.window)-(n-u), c.srvScale)
+	}
+	if g.flags&packet.RST != 0 && c.down.acked < c.convert.base { // the UE expects our message yet
+		sn = f.sn(1 + c.down.acked)
+	}
 	o := p.opt()
 	g.plainOptions(o, 0)
 	h := shape{
 		src: &c.srv, dst: &f.ue, srcPort: c.srvPort, dstPort: f.uePort, v6: c.v6, addrs: f.addrs,
-		tos: g.in.TOS, ttl: g.ttl(), sn: g.tcp.SN() + f.ourISN - c.srvISN, ack: g.tcp.AckSN(), flags: g.flags, window: g.tcp.Window(),
+		tos: g.in.TOS, ttl: g.ttl(), sn: sn, ack: ack, flags: g.flags, window: window,
 	}
 	flags := g.flags
 	if most := int(f.session.mss(c.v6)) - o.len(); len(g.payload) > most {

@@ -91,7 +91,7 @@ func (w *world) allDone() bool {
 
 // done: ended as planned.
 func (p *pair) done() bool {
-	if p.cfg.Server.refuse || p.client.refused {
+	if p.cfg.Server.refuse || p.client.refused || p.watch.noServer && p.client.isEnded {
 		return p.client.isEnded
 	}
 	if p.cfg.Client.abortAt > 0 || p.cfg.Server.abortAt > 0 {
@@ -106,7 +106,7 @@ func (p *pair) checkEnd(w *world) {
 	c, v := p.client, p.server
 	_, verr := v.outcome()
 	switch {
-	case c.refused:
+	case c.refused, p.watch.noServer:
 	case p.cfg.Server.refuse:
 		if !errors.Is(c.err, errReset) {
 			w.fail("the server refused, the client's end is %v", c.err)

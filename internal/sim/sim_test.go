@@ -135,8 +135,10 @@ var redundantOnceFailed = []uint64{12637, 10750, 51350}
 // ACK of a UE with nothing else to say (917, 964, 1698), SACK of what follows a lost message
 // taken for reneging (395), SACK passed on to a server without (547, 820, 1680), data on a
 // join before its fourth ACK (201551, 70694), a message said to a plain UE for ever (300345,
-// 301935), a window counted from before the payload of the SYN (300813).
-var convertOnceFailed = []uint64{917, 964, 1698, 395, 547, 820, 1680, 201551, 70694, 300345, 300813, 301935}
+// 301935), a window counted from before the payload of the SYN (300813), a
+// reset of the server that a plain UE without the message did not take (400335), SACK of what
+// follows the payload of the SYN (405520).
+var convertOnceFailed = []uint64{917, 964, 1698, 395, 547, 820, 1680, 201551, 70694, 300345, 300813, 301935, 400335, 405520}
 
 // netstackOnceFailed are seeds of TestNetstackSeeds that found errors. Of the model: data
 // behind a byte that was void and waited on its subflow for others not held void (7100358).
