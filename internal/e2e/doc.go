@@ -31,6 +31,9 @@
 //	FlexCP's Figure 10                                TestFigure10
 //	the samples of configs                            TestSamplePolicies
 //
+// TestConverter and those beside it reach servers by way of the UPF's transport converter
+// (RFC 8803), from link-specific addresses, as libconvert does with Fast Open.
+//
 // # The kernel's own scenarios
 //
 // What the selftests mptcp_join.sh and mptcp_connect.sh of Linux 6.18 try between two
