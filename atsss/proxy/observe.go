@@ -161,8 +161,11 @@ func (p *Proxy) over(c *Conn) {
 	}
 }
 
-// sentAgain notes n bytes that were sent on s before.
+// sentAgain notes n bytes that were sent on s before. What is repaired after a silence was
+// lost by that: it is no sign of what the access loses otherwise.
 func (s *Subflow) sentAgain(n int64) {
 	s.resent = uint32(min(int64(s.resent)+n, 1<<32-1))
-	s.conn.session.Monitor.Resent(s.access, n)
+	if !s.path.recovering {
+		s.conn.session.Monitor.Resent(s.access, n)
+	}
 }

@@ -377,3 +377,22 @@ func TestWeightsHold(t *testing.T) {
 		}
 	}
 }
+
+// TestRepairIsNoLoss: what is sent again to mend a subflow after a silence is not taken for
+// losses of its access, other repetitions are.
+func TestRepairIsNoLoss(t *testing.T) {
+	for _, recovering := range []bool{false, true} {
+		k := newWindows(t, steer.Policy{Mode: steer.ActiveStandby, Priority: [2]steer.Priority{steer.Active, steer.Standby}})
+		for range 30 {
+			k.round(10)
+		}
+		f := k.conn().subflows[0]
+		f.path.recovering = recovering
+		f.sentAgain(200_000)
+		k.now += Time(time.Second)
+		s := k.session.Monitor.State(time.Duration(k.now)).Access[f.access]
+		if lossy := s.HasPLR && s.PLR > 1000; lossy == recovering {
+			t.Errorf("recovering %v: loss %d (known: %v)", recovering, s.PLR, s.HasPLR)
+		}
+	}
+}

@@ -100,3 +100,43 @@ func TestFlowsGoWhereTheyCan(t *testing.T) {
 		}
 	}
 }
+
+// TestOutageIsNoLoss: what was lost while an access was dead does not keep flows away once it
+// is back.
+func TestOutageIsNoLoss(t *testing.T) {
+	for _, p := range []Policy{
+		{Mode: PriorityBased, Priority: [2]Priority{High, Low}},
+		{Mode: PriorityBased, Priority: [2]Priority{High, Low}, Thresholds: Thresholds{PLR: 5, HasPLR: true}},
+		{Mode: LoadBalancing, Weight: [2]uint8{100, 0}, Thresholds: Thresholds{PLR: 5, HasPLR: true}},
+	} {
+		p.Usable = SetOf(Access3GPP, AccessNon3GPP)
+		var m Monitor
+		now := start
+		pass := func(d time.Duration, each func()) {
+			for end := now + d; now < end; now += 50 * ms {
+				each()
+				if p.Due(now, &m) {
+					p.Decide(now, &m)
+				}
+			}
+		}
+		var seen [2]uint8
+		carry := func(a Access) {
+			m.TrafficRTT(now, a, 20*ms)
+			seen[a] = m.Delivered(a, 500_000, seen[a])
+		}
+		pass(5*time.Second, func() { carry(Access3GPP) })
+		m.SetSilent(Access3GPP, true)
+		pass(5*time.Second, func() {
+			carry(AccessNon3GPP)
+			m.Resent(Access3GPP, 100_000)
+		})
+		m.SetSilent(Access3GPP, false)
+		pass(500*ms, func() {
+			if a, _ := p.Choose(m.Available(), Points/2); a != Access3GPP {
+				t.Fatalf("mode %d, thresholds %+v: the flow is on %v, %v after its access is back", p.Mode, p.Thresholds, a, now-start)
+			}
+			carry(Access3GPP)
+		})
+	}
+}

@@ -159,10 +159,17 @@ func (m *Monitor) SetAvailable(a Access, available bool) {
 // SetSilent notes that the UE does not answer over a, or does again.
 func (m *Monitor) SetSilent(a Access, silent bool) { m.set(&m.silent, a, silent) }
 
+// set changes whether a is in s, the accesses unavailable for one of the reasons. What was
+// lost on an access while it was unavailable says nothing of it once it is back.
 func (m *Monitor) set(s *Set, a Access, on bool) {
-	if s.Has(a) != on {
-		*s ^= SetOf(a)
-		m.news++
+	if s.Has(a) == on {
+		return
+	}
+	*s ^= SetOf(a)
+	m.news++
+	if m.m != nil && m.Available().Has(a) {
+		q := &m.m.access[a]
+		q.sent, q.lost, q.resent, q.hasLoss, q.congested = 0, 0, 0, false, false
 	}
 }
 

@@ -16,7 +16,8 @@ const (
 // past a threshold; then it spills flows to the other, a step each [State.pace], while that
 // is neither, and takes them back once the high one has room (TS 23.501 §5.32.8). As long as
 // congestion alone makes them go, some flows stay: the high one is to be full, not empty. A
-// threshold makes all of them go, by halves of those that are left.
+// threshold makes all of them go, by halves of those that are left. While the high one is
+// unavailable nothing is decided: everything is on the other, and goes back at once.
 func priorityBased(p *Policy, s *State, last Split) Split {
 	high := p.first(High)
 	low := high.Other()
@@ -31,7 +32,7 @@ func priorityBased(p *Policy, s *State, last Split) Split {
 		step, most = max(step, last.on(high)/2), Points
 	}
 	switch {
-	case waited < s.pace():
+	case waited < s.pace(), !s.Access[high].Available:
 	case pressed(high) && !pressed(low):
 		if p.Usable.Has(low) && s.Access[low].Available && spilled < most {
 			last.give(low, min(spilled+step, most))

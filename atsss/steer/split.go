@@ -129,12 +129,14 @@ func (p *Policy) first(priority Priority) Access {
 }
 
 // shun brings s.Shunned up to date with the thresholds of p: an access that is past one is
-// shunned until it is well within them, for [leastStay] at least.
+// shunned until it is well within them, for [leastStay] at least. What is measured of one that
+// is unavailable is no reason.
 func (p *Policy) shun(st *State, s *Split) {
 	before := s.Shunned
 	for a := range Access(NumAccesses) {
 		q := &st.Access[a]
 		switch {
+		case !q.Available:
 		case !s.Shunned.Has(a) && p.Thresholds.past(q):
 			s.Shunned |= SetOf(a)
 		case s.Shunned.Has(a) && p.Thresholds.back(q) && st.Now-s.Moved >= leastStay:

@@ -100,6 +100,37 @@ func TestModeEvents(t *testing.T) {
 	}
 }
 
+// TestAccessIsTakenBack: an access that was dead for a while under load carries the data again
+// soon after, in every mode that prefers it: what it lost meanwhile is no sign of what it is
+// like now.
+func TestAccessIsTakenBack(t *testing.T) {
+	const size, at, dead, soon = 24_000_000, 1500 * ms, 700 * ms, 1500 * ms
+	for _, name := range []string{"active-standby", "priority-based", "priority-based, thresholds"} {
+		t.Run(name, func(t *testing.T) {
+			cfg := paced(size)
+			policy, ok := modes()[name]
+			if !ok {
+				t.Fatal("no such mode")
+			}
+			cfg.Policy = policy
+			used := steer.Access3GPP
+			var before, after [2]int64
+			down := func(w *world) [2]int64 { return w.pairs[0].watch.stats.Down }
+			cfg.Events = append(cfg.Events, outage(at, dead, used)...)
+			cfg.Events = append(cfg.Events,
+				when(at+dead+soon, func(w *world) { before = down(w) }),
+				when(at+dead+soon+300*ms, func(w *world) { after = down(w) }))
+			one := &cfg.Conns[0]
+			one.Client.buffer, one.Server.buffer, one.Server.pause = 1<<20, 1<<20, 0
+			one.ServeTCP.mayRenege = true
+			check(t, cfg)
+			if here, there := after[used]-before[used], after[used.Other()]-before[used.Other()]; here < 100_000 || there > here/10 {
+				t.Errorf("%v later %d bytes went over %v, %d over the other in 0.3 s", soon, here, used, there)
+			}
+		})
+	}
+}
+
 // TestFigure10 is §5.4 of FlexCP with the real proxy: many connections fill one access, a
 // second one appears, becomes 100 ms slower, and is good again.
 func TestFigure10(t *testing.T) {
