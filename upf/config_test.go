@@ -191,7 +191,8 @@ func TestBraidConfig(t *testing.T) {
 			b.Rules = []LocalRule{{Policy: autonomous}}
 		}},
 		{"atsss: {}", func(*BraidConfig) {}},
-		{"atsss: {converter: {addrs: [10.9.0.1, fd00:9::1], port: 5}, linkSpecific: [100.64.0.0/31, fd00:a7::/48]}", func(b *BraidConfig) {
+		{"atsss: {converter: {addrs: [10.9.0.1, fd00:9::1], port: 5, cookies: true}, linkSpecific: [100.64.0.0/31, fd00:a7::/48]}", func(b *BraidConfig) {
+			b.ATSSS.Cookies = true
 			b.ATSSS.Converter = []netip.AddrPort{netip.MustParseAddrPort("10.9.0.1:5"), netip.MustParseAddrPort("[fd00:9::1]:5")}
 			b.ATSSS.LinkSpecific = prefixes("100.64.0.0/31", "fd00:a7::/48")
 		}},
@@ -258,7 +259,7 @@ func TestBrokenBraidConfig(t *testing.T) {
 		{"atsss: {converter: {addrs: [10.9.0.1, 10.9.0.2]}, linkSpecific: [100.64.0.0/14]}", "atsss.converter.addrs: 10.9.0.2/32, " + versions},
 		{"atsss: {converter: {addrs: [0.0.0.0]}, linkSpecific: [100.64.0.0/14]}", "atsss.converter.addrs: 0.0.0.0/32, " + versions},
 		{"atsss: {converter: {addrs: [10.9.0.1], port: 0}, linkSpecific: [100.64.0.0/14]}", `atsss.converter.port: "0", allowed: a whole number from 1 to 65535`},
-		{"atsss: {converter: {addrs: [10.9.0.1], ports: 0}, linkSpecific: [100.64.0.0/14]}", "atsss.converter.ports: unknown key, allowed: addrs, port"},
+		{"atsss: {converter: {addrs: [10.9.0.1], ports: 0}, linkSpecific: [100.64.0.0/14]}", "atsss.converter.ports: unknown key, allowed: addrs, port, cookies"},
 		{"atsss: {converter: {addrs: [10.60.0.1]}, linkSpecific: [100.64.0.0/14]}", "atsss: 10.60.0.1/32 is in the dnnList's 10.60.0.0/16, " + apart},
 		{"atsss: {converter: {addrs: [10.9.0.1]}, linkSpecific: [10.0.0.0/8]}", "atsss: 10.0.0.0/8 is in the dnnList's 10.60.0.0/16, " + apart +
 			"\nupfcfg.yaml:37: braid.atsss: 10.0.0.0/8 is in the dnnList's 10.61.0.0/16, " + apart + "\nupfcfg.yaml:37: braid.atsss: 10.9.0.1/32 is in the link-specific 10.0.0.0/8, " + apart},

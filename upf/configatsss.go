@@ -15,6 +15,9 @@ type ATSSSConfig struct {
 	// each IP version that it has; empty = none.
 	Converter []netip.AddrPort
 
+	// Cookies: the converter asks UEs for a cookie (RFC 8803 §6.2.7).
+	Cookies bool
+
 	// LinkSpecific are the ranges that the UEs' own addresses for subflows come from, two
 	// a session of each IP version of Converter.
 	LinkSpecific []netip.Prefix
@@ -42,7 +45,7 @@ func (r *reader) atsss(s *section, dnns []DNN) ATSSSConfig {
 	s.only("converter", "linkSpecific", "pmf")
 	c := ATSSSConfig{LinkSpecific: s.prefixes("linkSpecific")}
 	if s.keys["converter"] != nil {
-		c.Converter = r.converter(s.sub("converter"))
+		c.Converter, c.Cookies = r.converter(s.sub("converter"))
 	}
 	if s.keys["pmf"] != nil {
 		c.PMF = r.pmf(s.sub("pmf"))
@@ -52,14 +55,13 @@ func (r *reader) atsss(s *section, dnns []DNN) ATSSSConfig {
 	return c
 }
 
-func (r *reader) converter(s *section) []netip.AddrPort {
-	s.only("addrs", "port")
+func (r *reader) converter(s *section) (proxies []netip.AddrPort, cookies bool) {
+	s.only("addrs", "port", "cookies")
 	port := uint16(s.number("port", 5124, 1, 65535))
-	var proxies []netip.AddrPort
 	for _, a := range r.versions(s) {
 		proxies = append(proxies, netip.AddrPortFrom(a, port))
 	}
-	return proxies
+	return proxies, s.boolean("cookies", false)
 }
 
 func (r *reader) pmf(s *section) *PMFConfig {

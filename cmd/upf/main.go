@@ -135,6 +135,7 @@ func serve(ctx context.Context, cfg *upf.Config, log *slog.Logger) (err error) {
 	defer func() { err = errors.Join(err, n6NAT.Close()) }()
 	pc := dataplane.Config{
 		Set: set, N3MTU: n3MTU(&cfg.GTPU), Grace: cfg.Braid.Grace, UEToUE: cfg.Braid.UEToUE, Held: cfg.Braid.BufferPackets,
+		ConvertCookies: cfg.Braid.ATSSS.Cookies,
 	}
 	if p := cfg.Braid.ATSSS.PMF; p != nil {
 		pc.PMFInterval, pc.PMFIdle = p.Interval, p.Idle
