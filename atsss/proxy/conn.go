@@ -177,7 +177,7 @@ type Subflow struct {
 
 	// Downlink, in SSN.
 	next   int64      // to be used by the next new byte; the first byte is 1
-	acked  int64      // the UE's acknowledgment: every SSN below it
+	acked  int64      // the UE's acknowledgment: every SSN below it, our FIN's included
 	sacked dsm.Ranges // SACKed by the UE, above acked
 	down   dsm.Runs   // SSN to position
 

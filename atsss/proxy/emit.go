@@ -163,7 +163,10 @@ func (p *Proxy) ackUE(s *Subflow, tsecr uint32) {
 	ssn, flags := s.sendNext(), uint8(0)
 	if s.fin != none && s.rcvNext > s.fin {
 		ssn, flags = s.next, packet.FIN
-		s.finSent = true
+		if !s.finSent {
+			s.finSent, s.path.filled = true, p.now.stamp()
+			p.arm(s.conn, p.now+tickCheck)
+		}
 	}
 	p.toUE(s, p.pool.Get(), 0, ssn, flags, 0, defaultTTL, o)
 }

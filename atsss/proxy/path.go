@@ -28,6 +28,9 @@ const (
 	maxRTT = 1 << 30
 	// maxBackoff is how often the RTO, and the time between probes of an access, double.
 	maxBackoff = 5
+	// maxFINs is how often our FIN is sent to a UE that does not answer (Linux sends its own
+	// as often, tcp_orphan_retries).
+	maxFINs = 8
 )
 
 // accessState is what is known of one access of a session.
@@ -108,7 +111,7 @@ func (t *path) progress(f *Subflow, ack int64, now Time) {
 		f.conn.session.proxy.measured(f, ack, rtt)
 	}
 	t.heard(f, now)
-	if ack == f.next {
+	if ack >= f.next {
 		t.waiting = 0
 	}
 	t.moved = now.stamp()

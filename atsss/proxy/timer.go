@@ -85,6 +85,9 @@ func (p *Proxy) Tick(now Time, out *Out) {
 
 // expire looks at c and arms its timer anew unless c is forgotten.
 func (p *Proxy) expire(c *Conn) {
+	if c.state == stateEstablished && p.checkClosing(c) {
+		p.arm(c, p.now+tickCheck)
+	}
 	quiet := p.now.since(c.lastActive)
 	switch {
 	case c.state == stateRelay && c.convert != nil && quiet < idleLife && p.checkConversion(c):
@@ -140,13 +143,7 @@ func (p *Proxy) forgetAfter(c *Conn, quiet, life Time) {
 func (p *Proxy) checkPaths(c *Conn) (busy bool) {
 	owing := false
 	for _, s := range c.subflows {
-		if s.state == subflowClosing {
-			owing = p.checkClosing(s) || owing
-		}
-		if !s.live() {
-			continue
-		}
-		if s.acked < s.next {
+		if s.live() && s.acked < s.next {
 			owing = true
 			p.checkPath(s)
 		}
@@ -164,17 +161,34 @@ func (p *Proxy) checkPaths(c *Conn) (busy bool) {
 	return owing || pending
 }
 
-// checkClosing fills what holes are below our FIN on s: the UE waits for the FIN, but not
-// for ever. It reports whether there is more to do.
-func (p *Proxy) checkClosing(s *Subflow) (busy bool) {
+// checkClosing has the UE take our FINs on subflows that it has closed, on which it says
+// nothing more itself; it reports whether there is more to do.
+func (p *Proxy) checkClosing(c *Conn) (busy bool) {
+	for _, s := range c.subflows {
+		if s.state == subflowClosing && s.finSent && s.acked <= s.next && s.path.backoff < maxFINs {
+			busy = p.repeatFIN(s) || busy
+		}
+	}
+	return busy
+}
+
+// repeatFIN sends our FIN on s again, or what the UE lacks below it, after silence. It
+// reports false while the server is to bring that first.
+func (p *Proxy) repeatFIN(s *Subflow) bool {
 	t := &s.path
-	if !s.finSent || s.acked >= s.next || !s.fillable() || t.backoff >= maxBackoff {
+	if s.acked < s.next && !s.fillable() {
 		return false
 	}
-	if p.now.since(t.filled) >= t.backedOff() {
-		t.backoff++
+	if min(p.now.since(t.filled), p.now.since(t.moved)) < t.backedOff() {
+		return true
+	}
+	t.backoff++
+	if s.acked < s.next {
 		p.suspend(s)
 		p.fill(s)
+	} else {
+		t.filled = p.now.stamp()
+		p.ackUE(s, s.ueTSval)
 	}
 	return true
 }
@@ -186,7 +200,7 @@ func (p *Proxy) checkPath(s *Subflow) {
 	rto := t.rto()
 	switch {
 	case a.silent != 0:
-		p.suspend(s)
+		p.timeout(s)
 		if p.now.since(t.probed) >= probeInterval {
 			t.probed = p.now.stamp()
 			p.solicit(s)
@@ -202,10 +216,10 @@ func (p *Proxy) checkPath(s *Subflow) {
 		a.silent = p.now
 		s.session.Monitor.SetSilent(s.access, true)
 		p.count.PathSilent++
-		p.suspend(s)
+		p.timeout(s)
 	}
 	if s.acked < s.next && s.fillable() && p.now.since(t.waiting) > 2*rto {
-		p.suspend(s)
+		p.timeout(s)
 	}
 	if t.recovering || s.sacked.Len() > 0 {
 		p.fill(s)
@@ -213,12 +227,17 @@ func (p *Proxy) checkPath(s *Subflow) {
 	p.plug(s)
 }
 
+// timeout is suspend because nothing was heard in time.
+func (p *Proxy) timeout(s *Subflow) {
+	if t := &s.path; !t.recovering {
+		t.doubled = min(t.doubled+1, maxBackoff)
+	}
+	p.suspend(s)
+}
+
 // suspend keeps new data off s until what is outstanding on it is acknowledged.
 func (p *Proxy) suspend(s *Subflow) {
 	if t := &s.path; !t.recovering || t.recoverTo != uint32(s.next) {
-		if !t.recovering {
-			t.doubled = min(t.doubled+1, maxBackoff)
-		}
 		t.recovering, t.recoverTo = true, uint32(s.next)
 		s.conn.refresh()
 	}

@@ -110,7 +110,6 @@ func (p *Proxy) uplinkAck(f *Subflow, g *segment) (news bool) {
 	ack := expand(f.acked, g.tcp.AckSN()-f.ourISN)
 	progress := false
 	if ack > f.acked {
-		ack = min(ack, f.next)
 		f.path.progress(f, ack, p.now)
 		first := f.acked == 1
 		f.acked = ack
@@ -123,6 +122,9 @@ func (p *Proxy) uplinkAck(f *Subflow, g *segment) (news bool) {
 	}
 	for i := range g.opt.sacks {
 		from, to := expand(f.acked, g.opt.sack[i][0]-f.ourISN), expand(f.acked, g.opt.sack[i][1]-f.ourISN)
+		if f.finSent && to == f.next+1 {
+			to-- // our FIN
+		}
 		if from > f.acked && from < to && to <= f.next && f.sacked.Add(&p.maps, from, to) {
 			f.path.heard(f, p.now)
 			progress = true

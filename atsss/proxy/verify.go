@@ -93,7 +93,7 @@ func (s *Subflow) verify() error {
 	if !s.live() {
 		return nil
 	}
-	if s.acked > s.next {
+	if s.acked > s.next && !(s.finSent && s.acked == s.next+1) {
 		return fmt.Errorf("ssn: acknowledged %d, next %d", s.acked, s.next)
 	}
 	end := s.next

@@ -128,6 +128,11 @@ func (p *pair) checkEnd(w *world) {
 	if s := w.n6Up; v.counters().PAWS > 0 && s.Reorder == 0 && s.Duplicate == 0 && !p.watch.plain() {
 		w.fail("server: PAWSEstab %d", v.counters().PAWS)
 	}
+	for _, f := range c.subs {
+		if f.state == finWait2 {
+			w.fail("client: a subflow waits for our FIN: %v", f.tcp)
+		}
+	}
 	if len(c.ooo) > 0 && c.err == nil {
 		w.fail("client: %d pieces left out of order", len(c.ooo))
 	}
