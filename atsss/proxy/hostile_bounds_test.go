@@ -130,6 +130,10 @@ func TestExhaustion(t *testing.T) {
 		takes = 100 * time.Microsecond // for a packet, undisturbed
 		sends = maxFill + 64           // packets for one: a round of filling, or an ACK on each subflow
 	)
+	packets := *hostilePackets
+	if testenv.RaceDetector { // each takes ten times as long
+		packets /= 5
+	}
 	for _, a := range attacks {
 		t.Run(a.name, func(t *testing.T) {
 			h := newHarness(t)
@@ -138,14 +142,14 @@ func TestExhaustion(t *testing.T) {
 			h.down(h.fromServer(packet.ACK, 0, 0, nil)) // shows the server's scaled window
 			before, fastest, most := heapInUse(), time.Hour, 0
 			const batch = 500
-			for i := 0; i < *hostilePackets; i += batch {
+			for i := 0; i < packets; i += batch {
 				start := time.Now()
 				for j := range batch {
 					a.step(h, int64(i+j))
 					most = max(most, len(h.out.ToN6)+len(h.out.ToUE))
 					h.recycle()
 				}
-				if took := time.Since(start) / batch; i > *hostilePackets/2 { // with all that it keeps by now
+				if took := time.Since(start) / batch; i > packets/2 { // with all that it keeps by now
 					fastest = min(fastest, took)
 				}
 				h.idle(TickIntervalTime)
