@@ -2,9 +2,9 @@ package upftest
 
 import (
 	"encoding/binary"
+	"math"
 	"math/rand/v2"
 	"net/netip"
-	"slices"
 	"time"
 
 	"github.com/braid-upf/braid/internal/ran"
@@ -12,22 +12,25 @@ import (
 
 // compare has packets come up through random sessions, of the first hundred and of all n
 // that the loader has established, in turns, and compares what one costs the UPF's core:
-// from N3's socket to the server's.
+// from N3's socket to the server's. What others do on the machine only adds to it: the least
+// of some rounds counts.
 func (l *loader) compare(n int) {
 	l.w.Helper()
 	to := l.w.dn.udp(netip.AddrPortFrom(dnAddr, 0)) // nobody reads: the kernel drops there
-	const rounds, few = 3, 100
-	var ratios []float64
-	for range rounds {
-		idle := l.cpuOf(func() { time.Sleep(roundTime) })
-		some := l.packetCost(few, to.LocalAddr().String(), idle)
-		all := l.packetCost(n, to.LocalAddr().String(), idle)
-		ratios = append(ratios, float64(all)/float64(some))
-		l.w.Logf("a packet costs %v with %d sessions, %v with %d", some, few, all, n)
+	const rounds, few = 5, 100
+	idle := time.Duration(math.MaxInt64)
+	for range 3 {
+		idle = min(idle, l.cpuOf(func() { time.Sleep(roundTime) }))
 	}
-	slices.Sort(ratios)
-	if median := ratios[rounds/2]; median > mostRatio {
-		l.w.Errorf("a packet costs %.2f times as much with %d sessions as with %d, want %v at most", median, n, few, mostRatio)
+	least := [2]time.Duration{math.MaxInt64, math.MaxInt64} // with few, with all
+	for range rounds {
+		for i, sessions := range [2]int{few, n} {
+			least[i] = min(least[i], l.packetCost(sessions, to.LocalAddr().String(), idle))
+		}
+	}
+	l.w.Logf("a packet costs %v with %d sessions, %v with %d: the least of %d rounds", least[0], few, least[1], n, rounds)
+	if ratio := float64(least[1]) / float64(least[0]); ratio > mostRatio {
+		l.w.Errorf("a packet costs %.2f times as much with %d sessions as with %d, want %v at most", ratio, n, few, mostRatio)
 	}
 }
 
