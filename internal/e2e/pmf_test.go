@@ -126,7 +126,8 @@ func TestRedundantFlows(t *testing.T) {
 	}
 	d := u.delivery()
 	t.Logf("%d packets sent, %d lost, %d came twice, %d were overtaken", d.sent, d.lost(), d.twice, d.late)
-	if d.twice < d.sent/3 {
+	// For about two thirds of the time one access is dead, or held so.
+	if d.twice < d.sent/5 {
 		t.Errorf("%d packets of %d came twice", d.twice, d.sent)
 	}
 }
