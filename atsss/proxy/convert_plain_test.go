@@ -58,11 +58,7 @@ func TestConvertPlain(t *testing.T) {
 // The message to a plain UE is lost; the server speaks meanwhile.
 func TestConvertPlainReplyLost(t *testing.T) {
 	h := newConverted(t)
-	h.syn(false, h.message)
-	h.n6SYN()
-	h.recycle()
-	h.serverSYNACK(negotiation(h.tsServer, h.tsUE))
-	h.ueSYNACK(24, false)
+	h.answered(false)
 	h.up(0, h.fromUE(0, packet.ACK, 0, nil, 1, nil))
 	h.recycle()
 	h.down(h.fromN6(packet.ACK, 4, 0, nil, make([]byte, 1000)))
@@ -101,11 +97,7 @@ func TestConvertFallback(t *testing.T) {
 // that the UE expects.
 func TestConvertPlainReset(t *testing.T) {
 	h := newConverted(t)
-	h.syn(false, h.message)
-	h.n6SYN()
-	h.recycle()
-	h.serverSYNACK(negotiation(h.tsServer, h.tsUE))
-	h.ueSYNACK(24, false)
+	h.answered(false)
 	h.up(0, h.fromUE(0, packet.ACK, 0, nil, 1, nil))
 	h.recycle() // the message is lost
 	h.down(h.fromN6(packet.RST|packet.ACK, 4, 0, nil, nil))
@@ -117,11 +109,7 @@ func TestConvertPlainReset(t *testing.T) {
 // A UE falls back after establishment, its message received.
 func TestConvertLateFallback(t *testing.T) {
 	h := newConverted(t)
-	h.syn(true, h.message)
-	h.n6SYN()
-	h.recycle()
-	h.serverSYNACK(negotiation(h.tsServer, h.tsUE))
-	h.ueSYNACK(24, true)
+	h.answered(true)
 	h.third(nil)
 	h.recycle()
 	h.up(0, h.fromUE(0, packet.ACK, 0, nil, 5, []byte("plain"))) // data without DSS, before any with

@@ -105,6 +105,17 @@ func (h *converted) n6SYN() segment {
 	return g
 }
 
+// answered opens a connection by way of the converter, with MP_CAPABLE or plain, up to the
+// SYN/ACK to the UE.
+func (h *converted) answered(capable bool) {
+	h.t.Helper()
+	h.syn(capable, h.message)
+	h.n6SYN()
+	h.recycle()
+	h.serverSYNACK(negotiation(h.tsServer, h.tsUE))
+	h.ueSYNACK(24, capable)
+}
+
 // ueSYNACK checks the SYN/ACK to the UE, which acknowledges taken bytes of payload, and
 // has the harness count positions from where the DSN space and the message to the UE begin.
 func (h *converted) ueSYNACK(taken int, capable bool) segment {
@@ -227,11 +238,7 @@ func (h *converted) parsed(b *packet.Buffer) *packet.Info {
 // said in the meantime.
 func TestConvertReplyLost(t *testing.T) {
 	h := newConverted(t)
-	h.syn(true, h.message)
-	h.n6SYN()
-	h.recycle()
-	h.serverSYNACK(negotiation(h.tsServer, h.tsUE))
-	h.ueSYNACK(24, true)
+	h.answered(true)
 	h.third(nil)
 	h.want("srv u=0 ack=4", "ue0 ssn=1+4 ack=1 dack=0 map=0@1+4") // lost
 	h.down(h.fromN6(packet.ACK, 4, 0, nil, make([]byte, 1000)))

@@ -16,18 +16,7 @@ func TestLoadBalancing(t *testing.T) {
 	const connections, size = 64, 300_000
 	f := begin(t)
 	f.setPolicy(balance(50))
-	b := pattern(size)
-	addr := f.serve(func(c *net.TCPConn) error {
-		one := make([]byte, 1)
-		for {
-			if n, _ := c.Read(one); n == 0 {
-				return nil // the client has closed it
-			}
-			if _, err := c.Write(b); err != nil {
-				return err
-			}
-		}
-	})
+	addr := f.serveOnDemand(size)
 	var conns []*net.TCPConn
 	for range connections {
 		conns = append(conns, f.dial(addr))
@@ -41,19 +30,7 @@ func TestLoadBalancing(t *testing.T) {
 	}{{50, 0.25, 0.75}, {85, 0.67, 0.99}, {0, 0, 0.01}, {100, 0.99, 1}, {20, 0.01, 0.40}} {
 		f.setPolicy(balance(tc.weight))
 		before := f.carried(lab.DirectionDown)
-		answers := make(chan error, connections)
-		for _, c := range conns {
-			go func() {
-				_, err := c.Write([]byte{'?'})
-				if err == nil {
-					err = expect(c, b)
-				}
-				answers <- err
-			}()
-		}
-		for range conns {
-			f.check(<-answers)
-		}
+		f.demand(conns, size)
 		after := f.carried(lab.DirectionDown)
 		n3, nn := float64(after[tgpp]-before[tgpp]), float64(after[nonTGPP]-before[nonTGPP])
 		if share := n3 / (n3 + nn); share < tc.min || share > tc.max {
